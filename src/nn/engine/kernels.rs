@@ -1,0 +1,16 @@
+//! The compute kernels, each behind a safe function that checks its operands' lengths.
+//!
+//! A 3×3 convolution needs no im2col here: in a bordered channels-last [`Map`](super::map::Map) the window of a pixel
+//! is three contiguous runs. So forward and input-gradient passes are products of *pixel pointers* with packed weight
+//! panels ([`contract()`]), and weight gradients sum outer products along rows of pixels ([`outer()`]), straight from
+//! the activations. A linear layer is the same with one run and one pixel.
+
+mod contract;
+mod dots;
+mod elementwise;
+mod outer;
+
+pub(super) use contract::{Contraction, Epilogue, Panels, contract};
+pub(super) use dots::{Dots, dots};
+pub(super) use elementwise::{column_sums, keep_positive, max_pool, max_pool_gradient, sum_and_update, unshuffle};
+pub(super) use outer::{OuterProducts, outer};

@@ -1,0 +1,86 @@
+//! Where activations lie in memory.
+
+use crate::nn::spec::Shape;
+
+/// Floats that every buffer has behind its last image: kernels read, but never write or use, up to this many values
+/// past the ones that count.
+pub(super) const SLACK: usize = 64;
+
+/// The layout of the activations of a few images: channels-last with a border of one pixel of zeros, so that a 3×3
+/// window is three contiguous runs of `3 · channels` values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Map {
+    /// Without the border.
+    pub shape: Shape,
+}
+
+impl Map {
+    /// Floats from a pixel to the one on its right.
+    pub(super) fn pixel(&self) -> usize {
+        self.shape.channels
+    }
+
+    /// Floats from a pixel to the one below.
+    pub(super) fn row(&self) -> usize {
+        (self.shape.width + 2) * self.shape.channels
+    }
+
+    /// Floats from an image to the next.
+    pub(super) fn image(&self) -> usize {
+        (self.shape.height + 2) * self.row()
+    }
+
+    /// Offset of the first value inside the border.
+    pub(super) fn origin(&self) -> usize {
+        self.row() + self.pixel()
+    }
+
+    /// A zeroed buffer for `images` images, with slack.
+    pub(super) fn buffer(&self, images: usize) -> Vec<f32> {
+        vec![0.0; images * self.image() + SLACK]
+    }
+
+    /// The rows of `images` images, as ranges of a buffer, borders excluded.
+    pub(super) fn rows(&self, images: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let (map, length) = (*self, self.shape.width * self.shape.channels);
+        (0..images * map.shape.height).map(move |row| {
+            let (image, y) = (row / map.shape.height, row % map.shape.height);
+            let start = map.origin() + image * map.image() + y * map.row();
+            start..start + length
+        })
+    }
+
+    /// Copies dense `[n, height, width, channels]` values inside the border.
+    pub(super) fn load(&self, dense: &[f32], buffer: &mut [f32]) {
+        let length = self.shape.width * self.shape.channels;
+        let images = dense.len() / self.shape.len();
+        for (row, dense) in self.rows(images).zip(dense.chunks_exact(length)) {
+            buffer[row].copy_from_slice(dense);
+        }
+    }
+
+    /// Copies what is inside the border to dense `[n, height, width, channels]` values.
+    pub(super) fn unload(&self, buffer: &[f32], dense: &mut [f32]) {
+        let length = self.shape.width * self.shape.channels;
+        let images = dense.len() / self.shape.len();
+        for (row, dense) in self.rows(images).zip(dense.chunks_exact_mut(length)) {
+            dense.copy_from_slice(&buffer[row]);
+        }
+    }
+
+    /// Zeroes the border, in a buffer that held another map before.
+    pub(super) fn clear_border(&self, buffer: &mut [f32], images: usize) {
+        let (pixel, row) = (self.pixel(), self.row());
+        for image in buffer[..images * self.image()].chunks_exact_mut(self.image()) {
+            let rows = image.len() / row;
+            for (y, line) in image.chunks_exact_mut(row).enumerate() {
+                if y == 0 || y == rows - 1 {
+                    line.fill(0.0);
+                } else {
+                    line[..pixel].fill(0.0);
+                    line[row - pixel..].fill(0.0);
+                }
+            }
+        }
+    }
+}
