@@ -1,0 +1,398 @@
+//! What was measured: one row per design, metric, fidelity and seed.
+//!
+//! A [`Measurement`] is one row in long format, so a new attack adds rows, not columns. An [`Evaluation`] is one atomic
+//! piece of work on one design: it yields all its rows or a reason why it failed, and the study on disk records it whole.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Stable name of a design: 1 to 64 characters of `a-z`, `0-9`, `_` and `-`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DesignId(String);
+
+/// A text that is no [`DesignId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no design id: 1 to {max} characters of a-z, 0-9, '_' and '-' are accepted", max = DesignId::MAX_LENGTH)]
+pub struct InvalidDesignId(
+    /// The text, cut to a few characters more than an id may have.
+    pub String,
+);
+
+impl DesignId {
+    /// Most characters that an id may have.
+    pub const MAX_LENGTH: usize = 64;
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for DesignId {
+    type Error = InvalidDesignId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        if (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(DesignId(text))
+        } else {
+            Err(InvalidDesignId(text.chars().take(Self::MAX_LENGTH + 16).collect()))
+        }
+    }
+}
+
+impl FromStr for DesignId {
+    type Err = InvalidDesignId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<DesignId> for String {
+    fn from(id: DesignId) -> Self {
+        id.0
+    }
+}
+
+impl AsRef<str> for DesignId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DesignId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A text that names no variant of an enum.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is no {kind}; accepted are {}", accepted.join(", "))]
+pub struct UnknownName {
+    /// What was to be named: `metric` or `fidelity`.
+    pub kind: &'static str,
+    /// The text.
+    pub found: String,
+    /// All names there are.
+    pub accepted: Vec<&'static str>,
+}
+
+/// Defines an enum whose variants have one stable name each, in text, JSON and Parquet alike.
+macro_rules! named_enum {
+    (
+        $(#[$attribute:meta])*
+        pub enum $type:ident ($kind:literal) {
+            $($(#[$variant_attribute:meta])* $variant:ident = $name:literal,)+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $type {
+            $($(#[$variant_attribute])* #[serde(rename = $name)] $variant,)+
+        }
+
+        impl $type {
+            /// All variants, in the order in which they are shown.
+            pub const ALL: &[$type] = &[$($type::$variant),+];
+
+            /// The stable name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($type::$variant => $name,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::ALL.iter().copied().find(|variant| variant.name() == text).ok_or_else(|| {
+                    UnknownName {
+                        kind: $kind,
+                        found: text.chars().take(80).collect(),
+                        accepted: Self::ALL.iter().map(|variant| variant.name()).collect(),
+                    }
+                })
+            }
+        }
+    };
+}
+
+named_enum! {
+    /// What a measurement says about a design. PSNR and SSIM are those of the strongest attack of the fidelity.
+    pub enum Metric ("metric") {
+        /// Share of evaluation images that the trained cloud net classifies correctly.
+        Accuracy = "accuracy",
+        /// Accuracy of the closed-form linear probe, a cheap proxy.
+        ProbeAccuracy = "probe_accuracy",
+        /// Mean over images of the reconstruction's PSNR, dB.
+        PsnrMean = "psnr_mean",
+        /// 95th percentile over images of the reconstruction's PSNR, dB.
+        PsnrP95 = "psnr_p95",
+        /// Largest PSNR of any image, dB.
+        PsnrMax = "psnr_max",
+        /// PSNR of the mean squared error pooled over images, dB.
+        PsnrPooled = "psnr_pooled",
+        /// Mean over images of the reconstruction's SSIM.
+        SsimMean = "ssim_mean",
+        /// Mean PSNR that sixteen times the training is expected to reach, by the attack's learning curve, dB.
+        PsnrMeanExtended = "psnr_mean_extended",
+        /// 95th percentile of PSNR that sixteen times the training is expected to reach, dB.
+        PsnrP95Extended = "psnr_p95_extended",
+        /// Mean SSIM that sixteen times the training is expected to reach.
+        SsimMeanExtended = "ssim_mean_extended",
+        /// Mean PSNR of the closed-form linear attack, dB: a cheap proxy, and a floor for every trained attack.
+        LinearPsnrMean = "linear_psnr_mean",
+        /// Loss of the attacker's decoder on the attacker's validation images.
+        AttackLoss = "attack_loss",
+        /// 1 if the attack's learning curve can be extended to longer training, 0 if it is too steep to tell.
+        AttackConverged = "attack_converged",
+    }
+}
+
+named_enum! {
+    /// Protocol under which a measurement was taken. Figures of different fidelities are not comparable as they are.
+    pub enum Fidelity ("fidelity") {
+        /// Shortest training, for a search on a slow machine.
+        Quick = "quick",
+        /// Training that ranks designs reliably.
+        Standard = "standard",
+        /// Training to convergence.
+        Thorough = "thorough",
+        /// The published peer script's protocol, for figures laid side by side with its table.
+        Reference = "reference",
+        /// Fresh seeds, all images, a converged reference decoder: the claim of a quick study.
+        QuickVerification = "quick_verification",
+        /// Fresh seeds, all images, a converged strong decoder: the claim of a standard study.
+        StandardVerification = "standard_verification",
+        /// As standard, with the largest decoder and the longest training: the claim of a thorough study.
+        ThoroughVerification = "thorough_verification",
+    }
+}
+
+/// One row: one metric of one design under one fidelity and seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// The design measured.
+    pub design: DesignId,
+    /// What was measured.
+    pub metric: Metric,
+    /// The figure, in the metric's unit.
+    pub value: f64,
+    /// Its standard error over images, in the same unit.
+    pub std_error: f64,
+    /// How many images (or other samples) it is over.
+    pub n: u64,
+    /// How it was measured.
+    pub fidelity: Fidelity,
+    /// Seed of the training and of every draw.
+    pub seed: u64,
+    /// Wall time that the measurement took, seconds; shared by the rows of one evaluation.
+    pub seconds: f64,
+}
+
+/// What came of an [`Evaluation`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It finished, with these rows.
+    Done(Vec<Measurement>),
+    /// It panicked, diverged, ran out of memory or of time.
+    Failed {
+        /// Why, for a person.
+        reason: String,
+    },
+}
+
+/// One atomic piece of work on one design.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The design evaluated.
+    pub design: DesignId,
+    /// How it was measured.
+    pub fidelity: Fidelity,
+    /// Seed of the training and of every draw.
+    pub seed: u64,
+    /// Place in the order in which the search proposed its evaluations, from 0.
+    pub order: u64,
+    /// Why the search proposed it, for a person.
+    pub reason: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Wall time that it took, seconds.
+    pub seconds: f64,
+}
+
+/// An [`Evaluation`] that must not be recorded.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InvalidEvaluation {
+    /// A figure is NaN, infinite or, where that makes no sense, negative.
+    #[error("design {design}: {field} is {value}; record a diverged measurement as failed instead")]
+    Figure {
+        /// The design.
+        design: DesignId,
+        /// Which figure, as `psnr_mean` or `standard error of psnr_mean`.
+        field: String,
+        /// The figure.
+        value: f64,
+    },
+    /// A row belongs to another design, fidelity or seed than its evaluation.
+    #[error("design {design}: its row {metric} is of design {row_design}, {row_fidelity}, seed {row_seed}")]
+    ForeignRow {
+        /// The evaluation's design.
+        design: DesignId,
+        /// The row's metric.
+        metric: Metric,
+        /// The row's design.
+        row_design: DesignId,
+        /// The row's fidelity.
+        row_fidelity: Fidelity,
+        /// The row's seed.
+        row_seed: u64,
+    },
+}
+
+impl Metric {
+    /// The metric that extends this one to sixteen times the training.
+    pub fn extended(self) -> Option<Self> {
+        match self {
+            Self::PsnrMean => Some(Self::PsnrMeanExtended),
+            Self::PsnrP95 => Some(Self::PsnrP95Extended),
+            Self::SsimMean => Some(Self::SsimMeanExtended),
+            _ => None,
+        }
+    }
+}
+
+impl Evaluation {
+    /// The rows, none if it failed.
+    pub fn measurements(&self) -> &[Measurement] {
+        match &self.outcome {
+            Outcome::Done(measurements) => measurements,
+            Outcome::Failed { .. } => &[],
+        }
+    }
+
+    /// Refuses figures that are no numbers, and rows of another evaluation.
+    ///
+    /// # Errors
+    /// [`InvalidEvaluation`] names the first offender.
+    pub fn check(&self) -> Result<(), InvalidEvaluation> {
+        let figure = |field: String, value: f64, accepted: bool| {
+            if value.is_finite() && accepted {
+                return Ok(());
+            }
+            Err(InvalidEvaluation::Figure { design: self.design.clone(), field, value })
+        };
+        figure("seconds".into(), self.seconds, self.seconds >= 0.0)?;
+        for row in self.measurements() {
+            let metric = row.metric;
+            figure(metric.to_string(), row.value, true)?;
+            figure(format!("standard error of {metric}"), row.std_error, row.std_error >= 0.0)?;
+            figure(format!("seconds of {metric}"), row.seconds, row.seconds >= 0.0)?;
+            if (&row.design, row.fidelity, row.seed) != (&self.design, self.fidelity, self.seed) {
+                return Err(InvalidEvaluation::ForeignRow {
+                    design: self.design.clone(),
+                    metric,
+                    row_design: row.design.clone(),
+                    row_fidelity: row.fidelity,
+                    row_seed: row.seed,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation() -> Evaluation {
+        let design: DesignId = "conv3_1-d16-fisher".parse().unwrap();
+        let row = |metric, value| Measurement {
+            design: design.clone(),
+            metric,
+            value,
+            std_error: 0.1,
+            n: 1000,
+            fidelity: Fidelity::Quick,
+            seed: 7,
+            seconds: 1.5,
+        };
+        Evaluation {
+            design: design.clone(),
+            fidelity: Fidelity::Quick,
+            seed: 7,
+            order: 3,
+            reason: "space-filling".into(),
+            outcome: Outcome::Done(vec![row(Metric::Accuracy, 0.5), row(Metric::PsnrMax, 26.2)]),
+            seconds: 3.0,
+        }
+    }
+
+    #[test]
+    fn design_ids_are_checked_wherever_they_come_from() {
+        assert_eq!("conv1_2-d64".parse::<DesignId>().unwrap().to_string(), "conv1_2-d64");
+        assert!("a".repeat(64).parse::<DesignId>().is_ok());
+        for bad in ["", "Conv", "a b", "../x", "a/b", "é", &"a".repeat(65)] {
+            assert!(bad.parse::<DesignId>().is_err(), "{bad}");
+            let json = serde_json::to_string(bad).unwrap();
+            assert!(serde_json::from_str::<DesignId>(&json).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_stable_in_text_and_json() {
+        for &metric in Metric::ALL {
+            assert_eq!(metric.name().parse::<Metric>(), Ok(metric));
+            assert_eq!(serde_json::to_string(&metric).unwrap(), format!("{:?}", metric.name()));
+        }
+        for &fidelity in Fidelity::ALL {
+            assert_eq!(fidelity.to_string().parse::<Fidelity>(), Ok(fidelity));
+        }
+        let error = "psnr".parse::<Metric>().unwrap_err().to_string();
+        assert!(error.contains("psnr_mean") && error.contains("\"psnr\""), "{error}");
+    }
+
+    #[test]
+    fn an_evaluation_survives_json() {
+        let whole = evaluation();
+        assert_eq!(whole.check(), Ok(()));
+        let json = serde_json::to_string(&whole).unwrap();
+        assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), whole);
+        let failed = Evaluation { outcome: Outcome::Failed { reason: "NaN".into() }, ..whole };
+        let json = serde_json::to_string(&failed).unwrap();
+        assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), failed);
+        assert!(failed.measurements().is_empty());
+    }
+
+    #[test]
+    fn figures_that_json_cannot_hold_and_foreign_rows_are_refused() {
+        let spoil = |change: fn(&mut Measurement)| {
+            let mut evaluation = evaluation();
+            if let Outcome::Done(rows) = &mut evaluation.outcome {
+                change(&mut rows[1]);
+            }
+            evaluation.check().unwrap_err().to_string()
+        };
+        assert!(spoil(|row| row.value = f64::NAN).contains("psnr_max is NaN"));
+        assert!(spoil(|row| row.std_error = f64::INFINITY).contains("standard error"));
+        assert!(spoil(|row| row.std_error = -0.1).contains("standard error"));
+        assert!(spoil(|row| row.seed = 8).contains("seed 8"));
+        let endless = Evaluation { seconds: f64::NAN, ..evaluation() };
+        assert!(endless.check().is_err());
+    }
+}
