@@ -1,0 +1,214 @@
+//! The constrained problem over an enumerated list of candidates, on predictions.
+//!
+//! ```text
+//! maximise  E[objective(i)]   over candidates i
+//! subject to  P(metric₁(i) ≤ limit₁ and … and metric_m(i) ≤ limit_m) ≥ confidence
+//! ```
+//!
+//! Metrics are independent Gaussians, one per [`GaussianProcess`](crate::surrogate::GaussianProcess), so that the joint
+//! probability is a product. A standard deviation of zero is an exactly known value. [`solve`] answers the problem,
+//! [`relaxations`] says what each limit costs, [`propose`] says what to measure next, [`spread`] what to measure first,
+//! and [`pareto_front`] and [`hypervolume`] judge a set of measurements.
+//!
+//! Every choice is deterministic and independent of the number of threads: ties go to the lowest index.
+
+mod acquisition;
+mod feasibility;
+mod normal;
+mod pareto;
+mod spread;
+
+pub use acquisition::{acquisition, propose};
+pub use feasibility::{Relaxed, Solution, log_probability_feasible, probability_feasible, relaxations, solve};
+pub use pareto::{hypervolume, pareto_front};
+pub use spread::{SpreadPoint, spread};
+
+use rayon::prelude::*;
+
+use crate::surrogate::Prediction;
+
+/// What is believed of one candidate.
+#[derive(Debug, Clone)]
+pub struct Forecast {
+    /// The metric to be maximised.
+    pub objective: Prediction,
+    /// The constrained metrics, in the order of the [`Bounds`].
+    pub constraints: Vec<Prediction>,
+}
+
+/// One constraint: metric ≤ limit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bound {
+    /// Name of the metric.
+    pub name: String,
+    /// Largest value allowed, in the metric's unit; infinity for no limit.
+    pub limit: f64,
+}
+
+/// All constraints, in the order of [`Forecast::constraints`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Bounds(pub Vec<Bound>);
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SolverError {
+    /// The list of candidates is empty.
+    #[error("there is no candidate: widen the space or loosen the exact budgets")]
+    NoCandidates,
+    /// A forecast has another number of constraints than there are bounds.
+    #[error(
+        "candidate {candidate} has {found} constraint forecasts for {expected} bounds: forecast every bounded metric"
+    )]
+    ConstraintCount {
+        /// Index of the candidate.
+        candidate: usize,
+        /// Number of bounds.
+        expected: usize,
+        /// Number of forecasts.
+        found: usize,
+    },
+    /// The forecast of the objective isn't finite or its standard deviation is negative.
+    #[error(
+        "the objective of candidate {candidate} is forecast as {mean} ± {sd}: both must be finite, the sd not negative"
+    )]
+    Objective {
+        /// Index of the candidate.
+        candidate: usize,
+        /// Forecast mean.
+        mean: f64,
+        /// Forecast standard deviation.
+        sd: f64,
+    },
+    /// The forecast of a constraint isn't finite or its standard deviation is negative.
+    #[error(
+        "constraint {bound} of candidate {candidate} is forecast as {mean} ± {sd}: both must be finite, the sd not negative"
+    )]
+    Constraint {
+        /// Index of the candidate.
+        candidate: usize,
+        /// Index of the bound.
+        bound: usize,
+        /// Forecast mean.
+        mean: f64,
+        /// Forecast standard deviation.
+        sd: f64,
+    },
+    /// A limit is NaN.
+    #[error("the limit of bound {bound} ({name}) is NaN: give a number")]
+    Limit {
+        /// Index of the bound.
+        bound: usize,
+        /// Name of the bounded metric.
+        name: String,
+    },
+    /// The confidence isn't a probability.
+    #[error("the confidence is {0}: give a probability from 0 to 1")]
+    Confidence(f64),
+    /// The fraction by which limits are relaxed is negative or not finite.
+    #[error("the fraction to relax limits by is {0}: give a finite number that is not negative, such as 0.1")]
+    Fraction(f64),
+    /// The best value so far isn't finite.
+    #[error("the incumbent's objective is {0}: give the finite value of a feasible design, or none")]
+    Incumbent(f64),
+    /// Points to spread over differ in their number of coordinates.
+    #[error("point {point} has {found} coordinates where {expected} are expected: describe every point alike")]
+    CoordinateCount {
+        /// Index of the point.
+        point: usize,
+        /// Number of coordinates of the first point.
+        expected: usize,
+        /// Number of coordinates of this point.
+        found: usize,
+    },
+    /// A coordinate of a point to spread over is NaN or infinite.
+    #[error("coordinate {axis} of point {point} is {value}: give a finite number")]
+    Coordinate {
+        /// Index of the point.
+        point: usize,
+        /// Index of the coordinate.
+        axis: usize,
+        /// The offending value.
+        value: f64,
+    },
+}
+
+/// Checks forecasts and bounds; of several offences the one of the lowest index is named.
+fn check(forecasts: &[Forecast], bounds: &Bounds) -> Result<(), SolverError> {
+    if forecasts.is_empty() {
+        return Err(SolverError::NoCandidates);
+    }
+    if let Some((bound, offender)) = (bounds.0.iter().enumerate()).find(|(_, b)| b.limit.is_nan()) {
+        return Err(SolverError::Limit { bound, name: offender.name.clone() });
+    }
+    let offence =
+        forecasts.par_iter().enumerate().find_map_first(|(candidate, forecast)| offence(candidate, forecast, bounds));
+    offence.map_or(Ok(()), Err)
+}
+
+fn offence(candidate: usize, forecast: &Forecast, bounds: &Bounds) -> Option<SolverError> {
+    let usable = |p: &Prediction| p.mean.is_finite() && p.sd.is_finite() && p.sd >= 0.0;
+    let (expected, found) = (bounds.0.len(), forecast.constraints.len());
+    if expected != found {
+        return Some(SolverError::ConstraintCount { candidate, expected, found });
+    }
+    let Prediction { mean, sd } = forecast.objective;
+    if !usable(&forecast.objective) {
+        return Some(SolverError::Objective { candidate, mean, sd });
+    }
+    (forecast.constraints.iter().enumerate())
+        .find(|(_, prediction)| !usable(prediction))
+        .map(|(bound, &Prediction { mean, sd })| SolverError::Constraint { candidate, bound, mean, sd })
+}
+
+/// The index in `0..n` of the largest score, the lowest of equals, with that score; `None` scores take no part.
+///
+/// Runs on all threads; the total order on (score, index) makes the answer independent of how the work is divided.
+fn argmax<S: Copy + PartialOrd + Send>(n: usize, score: impl Fn(usize) -> Option<S> + Sync) -> Option<(usize, S)> {
+    (0..n).into_par_iter().filter_map(|index| score(index).map(|value| (index, value))).reduce_with(|a, b| {
+        let (first, second) = if a.0 < b.0 { (a, b) } else { (b, a) };
+        if second.1 > first.1 { second } else { first }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forecast(objective: f64, constraints: &[f64]) -> Forecast {
+        let exact = |mean| Prediction { mean, sd: 1.0 };
+        Forecast { objective: exact(objective), constraints: constraints.iter().copied().map(exact).collect() }
+    }
+
+    fn bounds(limits: &[f64]) -> Bounds {
+        let bound = |&limit: &f64| Bound { name: "leakage".to_owned(), limit };
+        Bounds(limits.iter().map(bound).collect())
+    }
+
+    #[test]
+    fn bad_input_is_named_by_index() {
+        let good = forecast(1.0, &[2.0, 3.0]);
+        let two = bounds(&[1.0, 2.0]);
+        let at = |bad: Forecast| check(&[good.clone(), bad.clone(), bad], &two).unwrap_err();
+        assert_eq!(check(&[], &two), Err(SolverError::NoCandidates));
+        assert_eq!(check(std::slice::from_ref(&good), &two), Ok(()));
+        assert_eq!(at(forecast(0.0, &[1.0])), SolverError::ConstraintCount { candidate: 1, expected: 2, found: 1 });
+        assert!(matches!(at(forecast(f64::NAN, &[1.0, 2.0])), SolverError::Objective { candidate: 1, .. }));
+        assert!(matches!(at(forecast(0.0, &[1.0, f64::NAN])), SolverError::Constraint { candidate: 1, bound: 1, .. }));
+        let mut negative = good.clone();
+        negative.constraints[0].sd = -1.0;
+        assert!(matches!(at(negative), SolverError::Constraint { candidate: 1, bound: 0, .. }));
+        assert!(matches!(
+            check(std::slice::from_ref(&good), &bounds(&[1.0, f64::NAN])),
+            Err(SolverError::Limit { bound: 1, .. })
+        ));
+    }
+
+    #[test]
+    fn argmax_prefers_the_lowest_index_of_equals() {
+        let scores = [1.0, 3.0, f64::NEG_INFINITY, 3.0, 2.0];
+        assert_eq!(argmax(5, |i| Some(scores[i])), Some((1, 3.0)));
+        assert_eq!(argmax(5, |i| (i != 1).then_some(scores[i])), Some((3, 3.0)));
+        assert_eq!(argmax(5, |_| None::<f64>), None);
+        assert_eq!(argmax(100_000, |i| Some(i / 50_000)), Some((50_000, 1)));
+    }
+}
