@@ -1,0 +1,320 @@
+//! `budget.yaml`: what the user can afford and what must stay private.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, relative_to, yaml};
+use crate::units::{Bytes, Decibel, Duration, Macs};
+
+/// A validated budget file.
+#[derive(Debug, Clone)]
+pub struct BudgetFile {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// Its text, hashed into the study's identity.
+    pub text: String,
+    /// The search space's file.
+    pub space: PathBuf,
+    /// The study's name: the folder under `results/` and `reports/`.
+    pub name: String,
+    /// Seed of everything random in the study.
+    pub seed: u64,
+    /// Largest number of multiply-accumulates on the device, per image.
+    pub compute: Option<Macs>,
+    /// Largest size of the local net's parameters on the device.
+    pub storage: Option<Bytes>,
+    /// Largest peak of activation memory on the device.
+    pub memory: Option<Bytes>,
+    /// Largest upload per image.
+    pub upload: Option<Bytes>,
+    /// Largest leakage.
+    pub privacy: PrivacyBudget,
+    /// How much to measure.
+    pub effort: Effort,
+}
+
+/// Bounds on what the attacker recovers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacyBudget {
+    /// Bounds on the PSNR of the attacker's reconstructions.
+    #[serde(default)]
+    pub psnr: PsnrBudget,
+    /// Largest mean SSIM of the attacker's reconstructions.
+    #[serde(default)]
+    pub ssim: Option<f64>,
+    /// Probability with which every privacy bound must hold together.
+    #[serde(default = "default_confidence")]
+    pub confidence: f64,
+}
+
+/// Bounds on PSNR over evaluation images.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PsnrBudget {
+    /// Bound on the mean.
+    #[serde(default)]
+    pub mean: Option<Decibel>,
+    /// Bound on the 95th percentile.
+    #[serde(default)]
+    pub p95: Option<Decibel>,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Effort {
+    /// The protocol of the search's measurements and of the verification.
+    pub level: EffortLevel,
+    /// Measurements before the answer is verified; the level's default where absent.
+    pub evaluations: Option<usize>,
+    /// No new measurement starts after this time.
+    pub minutes: Option<Duration>,
+}
+
+/// A named amount of effort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EffortLevel {
+    /// Minutes on two cores.
+    Quick,
+    /// An hour or so on two cores.
+    Standard,
+    /// For a GPU, or a night.
+    Thorough,
+}
+
+fn default_confidence() -> f64 {
+    0.95
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    space: PathBuf,
+    name: Option<String>,
+    #[serde(default)]
+    seed: u64,
+    #[serde(default)]
+    objective: Objective,
+    compute: Option<Macs>,
+    storage: Option<Bytes>,
+    memory: Option<Bytes>,
+    upload: Option<Bytes>,
+    privacy: PrivacyBudget,
+    #[serde(default = "default_effort")]
+    effort: RawEffort,
+}
+
+/// What is maximised. One variant today; the key is in the file so that its meaning never changes silently.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Objective {
+    #[default]
+    Accuracy,
+}
+
+fn default_effort() -> RawEffort {
+    RawEffort::Level(EffortLevel::Quick)
+}
+
+enum RawEffort {
+    Level(EffortLevel),
+    Numbers(EffortNumbers),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EffortNumbers {
+    #[serde(default = "quick")]
+    level: EffortLevel,
+    evaluations: Option<usize>,
+    minutes: Option<f64>,
+}
+
+fn quick() -> EffortLevel {
+    EffortLevel::Quick
+}
+
+/// `quick`, or a map of numbers: written by hand because an untagged enum would swallow the reason of a refusal.
+impl<'de> Deserialize<'de> for RawEffort {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = RawEffort;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("quick, standard, thorough, or numbers such as {evaluations: 30, minutes: 20}")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<RawEffort, E> {
+                EffortLevel::deserialize(serde::de::value::StrDeserializer::new(text)).map(RawEffort::Level)
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<RawEffort, A::Error> {
+                EffortNumbers::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(RawEffort::Numbers)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl BudgetFile {
+    /// Reads and validates the budget at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the file, the line or field, the value and what is accepted.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let (raw, text) = yaml::read::<Raw>(path)?;
+        Self::validate(path, raw, text)
+    }
+
+    fn validate(path: &Path, raw: Raw, text: String) -> Result<Self, ConfigError> {
+        let error = |field: &str, value: &dyn ToString, problem: &str| {
+            ConfigError::field(path, field, value.to_string(), problem)
+        };
+        let Objective::Accuracy = raw.objective;
+        let confidence = raw.privacy.confidence;
+        if !(0.5..1.0).contains(&confidence) {
+            return Err(error("privacy.confidence", &confidence, "must be at least 0.5 and below 1, for example 0.95"));
+        }
+        if let Some(ssim) = raw.privacy.ssim
+            && !(0.0..=1.0).contains(&ssim)
+        {
+            return Err(error("privacy.ssim", &ssim, "must be between 0 and 1"));
+        }
+        let psnr = &raw.privacy.psnr;
+        if psnr.mean.is_none() && psnr.p95.is_none() && raw.privacy.ssim.is_none() {
+            return Err(error(
+                "privacy",
+                &"no bound",
+                "give at least one of psnr.mean, psnr.p95 (as `18 dB`) and ssim (as `0.6`)",
+            ));
+        }
+        for (field, bound) in [
+            ("compute", raw.compute.map(|m| m.0)),
+            ("storage", raw.storage.map(|b| b.0)),
+            ("memory", raw.memory.map(|b| b.0)),
+            ("upload", raw.upload.map(|b| b.0)),
+        ] {
+            if bound == Some(0) {
+                return Err(error(
+                    field,
+                    &0,
+                    "no local net fits in nothing: give a positive quantity, or leave the key out",
+                ));
+            }
+        }
+        let effort = match raw.effort {
+            RawEffort::Level(level) => Effort { level, evaluations: None, minutes: None },
+            RawEffort::Numbers(numbers) => {
+                if numbers.evaluations == Some(0) {
+                    return Err(error("effort.evaluations", &0, "must be at least 1"));
+                }
+                if let Some(minutes) = numbers.minutes
+                    && !(minutes.is_finite() && minutes > 0.0)
+                {
+                    return Err(error("effort.minutes", &minutes, "must be a positive number, for example 20"));
+                }
+                Effort {
+                    level: numbers.level,
+                    evaluations: numbers.evaluations,
+                    minutes: numbers.minutes.map(|m| Duration(60.0 * m)),
+                }
+            }
+        };
+        let name = match raw.name {
+            Some(name) => name,
+            None => default_name(path),
+        };
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(legal) {
+            return Err(error(
+                "name",
+                &name,
+                "is the name of a folder: 1 to 100 of letters, digits, `-`, `_` and `.`, not starting with `.`",
+            ));
+        }
+        Ok(Self {
+            space: relative_to(path, &raw.space),
+            path: path.to_owned(),
+            text,
+            name,
+            seed: raw.seed,
+            compute: raw.compute,
+            storage: raw.storage,
+            memory: raw.memory,
+            upload: raw.upload,
+            privacy: raw.privacy,
+            effort,
+        })
+    }
+}
+
+/// `FOLDER-STEM`, so that `spaces/NAME/budget.yaml` and `spaces/NAME/tight.yaml` are studies of their own.
+fn default_name(path: &Path) -> String {
+    let part = |p: Option<&std::ffi::OsStr>| p.map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = part(absolute.parent().and_then(Path::file_name));
+    let stem = part(absolute.file_stem());
+    let name = if folder.is_empty() { stem } else { format!("{folder}-{stem}") };
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .collect::<String>()
+        .trim_start_matches('.')
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "space: space.yaml\nseed: 7\nobjective: accuracy\ncompute: 30 MMAC\nstorage: 300 KiB\n\
+                        privacy:\n  psnr: {mean: 18 dB, p95: 21 dB}\n  confidence: 0.9\neffort: quick\n";
+
+    fn read(text: &str) -> Result<BudgetFile, ConfigError> {
+        let path = Path::new("spaces/demo/budget.yaml");
+        BudgetFile::validate(path, yaml::parse(path, text)?, text.to_owned())
+    }
+
+    fn message(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_good_budget_is_read() {
+        let budget = read(GOOD).unwrap();
+        assert_eq!(budget.compute, Some(Macs(30_000_000)));
+        assert_eq!(budget.storage, Some(Bytes(307_200)));
+        assert_eq!(budget.privacy.psnr.p95, Some(Decibel(21.0)));
+        assert_eq!(budget.space, Path::new("spaces/demo/space.yaml"));
+        assert_eq!(budget.name, "demo-budget");
+        assert_eq!(budget.effort.level, EffortLevel::Quick);
+        let numbers = read(&GOOD.replace("effort: quick", "effort: {evaluations: 12, minutes: 3}"));
+        assert_eq!(numbers.unwrap().effort.minutes, Some(Duration(180.0)));
+    }
+
+    #[test]
+    fn bad_budgets_name_line_field_value_and_remedy() {
+        for (from, to, expected) in [
+            ("seed: 7", "sed: 7", vec!["budget.yaml:2", "unknown field `sed`", "`seed`"]),
+            ("30 MMAC", "30", vec!["budget.yaml:4", "compute", "`30` has no unit", "30 MMAC"]),
+            ("30 MMAC", "-30 MMAC", vec!["budget.yaml:4", "-30 MMAC", "at least 0"]),
+            ("30 MMAC", ".nan", vec!["budget.yaml:4", "finite"]),
+            ("30 MMAC", "0 MAC", vec!["compute", "nothing"]),
+            ("300 KiB", "300 dB", vec!["budget.yaml:5", "`dB`", "KiB"]),
+            ("18 dB", "loud", vec!["budget.yaml:7", "psnr.mean", "`loud`", "18 dB"]),
+            ("confidence: 0.9", "confidence: 95", vec!["privacy.confidence: 95", "0.95"]),
+            ("effort: quick", "effort: fast", vec!["`fast`", "quick", "thorough"]),
+            ("effort: quick", "effort: {evals: 3}", vec!["unknown field `evals`"]),
+            ("effort: quick", "effort: {minutes: -3}", vec!["effort.minutes", "-3"]),
+            ("objective: accuracy", "objective: speed", vec!["`speed`", "accuracy"]),
+            ("seed: 7", "seed: [", vec!["budget.yaml:"]),
+            ("psnr: {mean: 18 dB, p95: 21 dB}", "psnr: {}", vec!["privacy", "18 dB"]),
+            ("seed: 7", "name: ../x", vec!["name", "../x"]),
+        ] {
+            let text = message(&GOOD.replace(from, to));
+            for part in expected {
+                assert!(text.contains(part), "{to}: `{text}` lacks `{part}`");
+            }
+        }
+        assert!(message("").contains("empty"));
+    }
+}

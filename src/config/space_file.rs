@@ -1,0 +1,323 @@
+//! `space.yaml`: the backbone, the designs to choose from, and the images.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, relative_to, yaml};
+use crate::backbone::Architecture;
+use crate::data::{Duplicates, PartsSpec, Source};
+
+/// A search space as written; paths are made relative to the working folder.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpaceFile {
+    /// Where it was read.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// Its text, hashed into the study's identity.
+    #[serde(skip)]
+    pub text: String,
+    /// The pre-trained net.
+    pub backbone: BackboneEntry,
+    /// Where a split is allowed, and the output channel counts to try there.
+    pub splits: BTreeMap<String, Vec<usize>>,
+    /// How channels are chosen.
+    pub selections: SelectionsEntry,
+    /// Precision on the device and on the wire.
+    #[serde(default)]
+    pub precision: PrecisionEntry,
+    /// The images.
+    pub data: DataEntry,
+}
+
+/// The pre-trained net of a space.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneEntry {
+    /// `vgg16`.
+    pub architecture: String,
+    /// A safetensors file.
+    pub weights: PathBuf,
+}
+
+/// Channel selections to try at every split and depth.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SelectionsEntry {
+    /// The first channels in the order of the layer.
+    #[serde(default)]
+    pub first: bool,
+    /// The best channels by Fisher's linear discriminant.
+    #[serde(default)]
+    pub fisher: bool,
+    /// This many uniform draws.
+    #[serde(default)]
+    pub random: u32,
+    /// This many draws from what is left once the worst channels by Fisher score are dropped.
+    #[serde(default)]
+    pub pruned_random: u32,
+}
+
+/// Number format of parameters or features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FloatPrecision {
+    /// IEEE half precision.
+    F16,
+    /// IEEE single precision.
+    F32,
+}
+
+impl FloatPrecision {
+    /// Bytes of one number.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+/// Precision on the device and on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrecisionEntry {
+    /// Of the stored parameters of the local net.
+    pub weights: FloatPrecision,
+    /// Of the uploaded features.
+    pub features: FloatPrecision,
+}
+
+impl Default for PrecisionEntry {
+    fn default() -> Self {
+        Self { weights: FloatPrecision::F16, features: FloatPrecision::F16 }
+    }
+}
+
+/// How images are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataFormat {
+    /// Pairs of IDX files (images, labels), plain or gzip.
+    Idx,
+    /// Folders `CLASS/*.jpg` or `*.png`.
+    ImageFolder,
+}
+
+/// The images of a space, in three disjoint parts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataEntry {
+    /// How images are stored.
+    pub format: DataFormat,
+    /// The folder that the parts' paths start from; the space's own folder where absent.
+    #[serde(default = "here")]
+    pub path: PathBuf,
+    /// Images are padded to squares of this side, centred, in black.
+    pub pad_to: Option<usize>,
+    /// Names of the classes, in the order of their labels (IDX); folder names otherwise.
+    pub classes: Option<Vec<String>>,
+    /// What to do with evaluation images that also stand in another part: `error` (default) or `drop` there.
+    #[serde(default)]
+    pub duplicates: DuplicatesEntry,
+    /// Trains the cloud net and the attacker's decoder.
+    pub training: PartEntry,
+    /// The attacker's and the cloud's validation images.
+    pub validation: PartEntry,
+    /// The victims: no training sees them.
+    pub evaluation: PartEntry,
+}
+
+fn here() -> PathBuf {
+    PathBuf::from(".")
+}
+
+/// What happens to images that stand in two parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DuplicatesEntry {
+    /// Refuse the data.
+    #[default]
+    Error,
+    /// Drop them from the training and validation parts.
+    Drop,
+}
+
+/// One part of the data: `images` and `labels` (IDX), or `folder` with optional counts (image folder).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartEntry {
+    /// IDX file of images.
+    pub images: Option<PathBuf>,
+    /// IDX file of labels.
+    pub labels: Option<PathBuf>,
+    /// Folder that holds one folder a class.
+    pub folder: Option<PathBuf>,
+    /// Images to skip in each class, in the order of their file names.
+    #[serde(default)]
+    pub skip_per_class: usize,
+    /// Images to take of each class; all where absent.
+    pub per_class: Option<usize>,
+}
+
+impl SpaceFile {
+    /// The backbone's architecture.
+    ///
+    /// # Errors
+    /// [`ConfigError::Field`] for an architecture that is not built in.
+    pub fn architecture(&self) -> Result<Architecture, ConfigError> {
+        match self.backbone.architecture.as_str() {
+            "vgg16" => Ok(Architecture::Vgg16),
+            other => Err(ConfigError::field(&self.path, "backbone.architecture", other, "accepted is vgg16")),
+        }
+    }
+
+    /// What the data loader is to read.
+    pub fn parts(&self) -> PartsSpec {
+        let source = |part: &PartEntry| {
+            let path = |written: &Option<PathBuf>| self.data.path.join(written.clone().unwrap_or_default());
+            match self.data.format {
+                DataFormat::Idx => Source::Idx { images: path(&part.images), labels: path(&part.labels) },
+                DataFormat::ImageFolder => Source::ImageFolder {
+                    root: path(&part.folder),
+                    skip_per_class: part.skip_per_class,
+                    take_per_class: part.per_class,
+                },
+            }
+        };
+        PartsSpec {
+            training: source(&self.data.training),
+            validation: source(&self.data.validation),
+            evaluation: source(&self.data.evaluation),
+            pad_to: self.data.pad_to,
+            class_names: self.data.classes.clone(),
+            duplicates: match self.data.duplicates {
+                DuplicatesEntry::Error => Duplicates::Error,
+                DuplicatesEntry::Drop => Duplicates::Drop,
+            },
+        }
+    }
+
+    /// Reads the space at `path`; `weights` and `data` replace the file's own paths where given.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the file, the line or field, the value and what is accepted.
+    pub fn read(path: &Path, weights: Option<&Path>, data: Option<&Path>) -> Result<Self, ConfigError> {
+        let (mut space, text) = yaml::read::<Self>(path)?;
+        space.path = path.to_owned();
+        space.text = text;
+        space.backbone.weights = match weights {
+            Some(path) => path.to_owned(),
+            None => relative_to(path, &space.backbone.weights),
+        };
+        space.data.path = match data {
+            Some(path) => path.to_owned(),
+            None => relative_to(path, &space.data.path),
+        };
+        space.validate()?;
+        Ok(space)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let error = |field: String, value: &dyn ToString, problem: &str| {
+            ConfigError::field(&self.path, field, value.to_string(), problem)
+        };
+        if self.splits.is_empty() {
+            return Err(error(
+                "splits".into(),
+                &"{}",
+                "name at least one layer with its depths, for example `conv3_3: [16, 64]`",
+            ));
+        }
+        for (layer, depths) in &self.splits {
+            if depths.is_empty() || depths.contains(&0) {
+                return Err(error(
+                    format!("splits.{layer}"),
+                    &format!("{depths:?}"),
+                    "give one or more channel counts of at least 1",
+                ));
+            }
+        }
+        let s = &self.selections;
+        if !s.first && !s.fisher && s.random == 0 && s.pruned_random == 0 {
+            return Err(error(
+                "selections".into(),
+                &"none",
+                "switch on at least one of `first: true`, `fisher: true`, `random: N`, `pruned-random: N`",
+            ));
+        }
+        for (field, count) in [("random", s.random), ("pruned-random", s.pruned_random)] {
+            if count > 1_000_000 {
+                return Err(error(format!("selections.{field}"), &count, "at most 1000000 draws"));
+            }
+        }
+        for (name, part) in [
+            ("training", &self.data.training),
+            ("validation", &self.data.validation),
+            ("evaluation", &self.data.evaluation),
+        ] {
+            let complete = match self.data.format {
+                DataFormat::Idx => part.images.is_some() && part.labels.is_some() && part.folder.is_none(),
+                DataFormat::ImageFolder => part.folder.is_some() && part.images.is_none() && part.labels.is_none(),
+            };
+            if !complete {
+                return Err(error(
+                    format!("data.{name}"),
+                    &"incomplete",
+                    match self.data.format {
+                        DataFormat::Idx => "format idx takes `images: FILE` and `labels: FILE`",
+                        DataFormat::ImageFolder => {
+                            "format image-folder takes `folder: FOLDER`, with optional `skip_per_class` and `per_class`"
+                        }
+                    },
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "backbone: {architecture: vgg16, weights: w.safetensors}\nsplits:\n  conv1_2: [4, 8]\n\
+        selections: {first: true, pruned-random: 2}\ndata:\n  format: image-folder\n  training: {folder: train}\n  \
+        validation: {folder: val}\n  evaluation: {folder: test, per_class: 100}\n";
+
+    fn read(text: &str) -> Result<SpaceFile, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("space.yaml");
+        std::fs::write(&path, text).unwrap();
+        SpaceFile::read(&path, None, Some(Path::new("elsewhere")))
+    }
+
+    #[test]
+    fn a_good_space_is_read_and_paths_can_be_replaced() {
+        let space = read(GOOD).unwrap();
+        assert_eq!(space.splits["conv1_2"], [4, 8]);
+        assert_eq!(space.selections.pruned_random, 2);
+        assert!(space.backbone.weights.is_absolute());
+        assert_eq!(space.data.path, Path::new("elsewhere"));
+    }
+
+    #[test]
+    fn bad_spaces_name_line_field_value_and_remedy() {
+        for (from, to, expected) in [
+            ("first: true", "frist: true", vec!["space.yaml:4", "`frist`", "`first`", "`pruned-random`"]),
+            ("conv1_2: [4, 8]", "conv1_2: [0]", vec!["splits.conv1_2", "[0]", "at least 1"]),
+            ("[4, 8]", "[-4]", vec!["space.yaml:3", "-4"]),
+            ("{first: true, pruned-random: 2}", "{first: false}", vec!["selections", "random: N"]),
+            ("{folder: val}", "{images: v.idx}", vec!["data.validation", "folder: FOLDER"]),
+            ("image-folder", "tar", vec!["space.yaml:6", "`tar`", "image-folder"]),
+            ("format: image-folder", "", vec!["missing field `format`"]),
+        ] {
+            let text = read(&GOOD.replace(from, to)).unwrap_err().to_string();
+            for part in expected {
+                assert!(text.contains(part), "{to}: `{text}` lacks `{part}`");
+            }
+        }
+    }
+}

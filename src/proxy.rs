@@ -1,0 +1,247 @@
+//! Closed-form stand-ins for leakage and utility of *any* channel subset of a layer, without training.
+//!
+//! One pass over a layer's features accumulates second moments for all its channels; each subset is then a
+//! sub-matrix solve. The numbers are inputs of the predictive models, never results: what a user reads is
+//! always measured or predicted from measurements.
+//!
+//! - Leakage: ridge regression from the D′ features at a position to the block of pixels under it, weights
+//!   shared over positions (the linear attack with a 1×1 neighbourhood), as PSNR of its pooled error in dB.
+//! - Utility: the trace of between-class scatter in the metric of total scatter, `tr(Mᵀ T⁻¹ M)`, of spatially
+//!   pooled features (the multivariate form of Fisher's linear discriminant).
+
+use faer::linalg::solvers::{Llt, Solve};
+use faer::{Mat, Side};
+
+/// Ridge added to the correlation matrices: features are standardised, so this is a share of their variance.
+const RIDGE: f64 = 1e-3;
+
+/// Second moments of one layer's standardised features, of the pixels under them and of the classes.
+#[derive(Debug, Clone)]
+pub struct LayerMoments {
+    channels: usize,
+    /// E[f fᵀ] over images and positions, `[C, C]`.
+    feature_feature: Mat<f64>,
+    /// E[f pᵀ], `[C, B]`, of mean-free pixel blocks p.
+    feature_pixel: Mat<f64>,
+    /// E[p²], `[B]`.
+    pixel_square: Vec<f64>,
+    /// Total scatter of pooled features, `[C, C]`.
+    pooled_total: Mat<f64>,
+    /// Square-root-weighted class means of pooled features, `[C, K]`.
+    class_means: Mat<f64>,
+}
+
+/// Accumulates [`LayerMoments`] image by image.
+#[derive(Debug)]
+pub struct MomentsBuilder {
+    channels: usize,
+    side: usize,
+    block: usize,
+    classes: usize,
+    images: usize,
+    positions: usize,
+    feature_feature: Mat<f64>,
+    feature_pixel: Mat<f64>,
+    pixel_sum: Vec<f64>,
+    pixel_square: Vec<f64>,
+    feature_sum: Vec<f64>,
+    pooled: Mat<f64>,
+    pooled_sum: Vec<f64>,
+    class_sum: Mat<f64>,
+    class_count: Vec<usize>,
+}
+
+impl MomentsBuilder {
+    /// For features `[side, side, channels]` of RGB images of `image_side`, a multiple of `side`.
+    pub fn new(side: usize, channels: usize, image_side: usize, classes: usize) -> Self {
+        let block = image_side / side;
+        let pixels = block * block * 3;
+        Self {
+            channels,
+            side,
+            block,
+            classes,
+            images: 0,
+            positions: 0,
+            feature_feature: Mat::zeros(channels, channels),
+            feature_pixel: Mat::zeros(channels, pixels),
+            pixel_sum: vec![0.0; pixels],
+            pixel_square: vec![0.0; pixels],
+            feature_sum: vec![0.0; channels],
+            pooled: Mat::zeros(channels, channels),
+            pooled_sum: vec![0.0; channels],
+            class_sum: Mat::zeros(channels, classes),
+            class_count: vec![0; classes],
+        }
+    }
+
+    /// Adds `labels.len()` images: `features` `[n, side, side, C]` standardised per channel, `pixels`
+    /// `[n, H, W, 3]` in [0, 1].
+    pub fn add(&mut self, features: &[f32], pixels: &[f32], labels: &[u16]) {
+        let (side, block, channels) = (self.side, self.block, self.channels);
+        let (positions, image_side) = (side * side, side * block);
+        let n = labels.len();
+        let rows = n * positions;
+        // Column-major [C, rows] is the features' own memory order.
+        let f = Mat::from_fn(channels, rows, |c, r| f64::from(features[r * channels + c]));
+        let mut p = Mat::<f64>::zeros(self.pixel_sum.len(), rows);
+        for (r, mut column) in p.col_iter_mut().enumerate() {
+            let (image, y, x) = (r / positions, r % positions / side, r % side);
+            for dy in 0..block {
+                for dx in 0..block {
+                    for colour in 0..3 {
+                        let at = ((image * image_side + y * block + dy) * image_side + x * block + dx) * 3;
+                        column[(dy * block + dx) * 3 + colour] = f64::from(pixels[at + colour]);
+                    }
+                }
+            }
+            for (b, &value) in column.iter().enumerate() {
+                self.pixel_sum[b] += value;
+                self.pixel_square[b] += value * value;
+            }
+        }
+        self.feature_feature += &f * f.transpose();
+        self.feature_pixel += &f * p.transpose();
+        let mut pooled = Mat::<f64>::zeros(channels, n);
+        for (image, &label) in labels.iter().enumerate() {
+            for c in 0..channels {
+                let sum: f64 = (0..positions).map(|q| f[(c, image * positions + q)]).sum();
+                let mean = sum / positions as f64;
+                pooled[(c, image)] = mean;
+                self.feature_sum[c] += sum;
+                self.pooled_sum[c] += mean;
+                self.class_sum[(c, usize::from(label).min(self.classes - 1))] += mean;
+            }
+            self.class_count[usize::from(label).min(self.classes - 1)] += 1;
+        }
+        self.pooled += &pooled * pooled.transpose();
+        self.images += n;
+        self.positions += rows;
+    }
+
+    /// The moments of all images added.
+    pub fn finish(self) -> LayerMoments {
+        let (n, rows) = (self.images.max(1) as f64, self.positions.max(1) as f64);
+        let c = self.channels;
+        let feature_mean: Vec<f64> = self.feature_sum.iter().map(|s| s / rows).collect();
+        let pixel_mean: Vec<f64> = self.pixel_sum.iter().map(|s| s / rows).collect();
+        let pooled_mean: Vec<f64> = self.pooled_sum.iter().map(|s| s / n).collect();
+        LayerMoments {
+            channels: c,
+            feature_feature: Mat::from_fn(c, c, |i, j| {
+                self.feature_feature[(i, j)] / rows - feature_mean[i] * feature_mean[j]
+            }),
+            feature_pixel: Mat::from_fn(c, pixel_mean.len(), |i, j| {
+                self.feature_pixel[(i, j)] / rows - feature_mean[i] * pixel_mean[j]
+            }),
+            pixel_square: (self.pixel_square.iter().zip(&pixel_mean))
+                .map(|(square, mean)| square / rows - mean * mean)
+                .collect(),
+            pooled_total: Mat::from_fn(c, c, |i, j| self.pooled[(i, j)] / n - pooled_mean[i] * pooled_mean[j]),
+            class_means: Mat::from_fn(c, self.classes, |i, k| {
+                let count = self.class_count[k] as f64;
+                let mean = if count > 0.0 { self.class_sum[(i, k)] / count } else { pooled_mean[i] };
+                (mean - pooled_mean[i]) * (count / n).sqrt()
+            }),
+        }
+    }
+}
+
+/// `tr(Bᵀ (A[S,S] + ridge)⁻¹ B[S])`: the part of B that the subset S explains.
+fn explained(a: &Mat<f64>, b: &Mat<f64>, subset: &[usize]) -> f64 {
+    let scale = subset.iter().map(|&i| a[(i, i)]).sum::<f64>() / subset.len().max(1) as f64;
+    let ridge = (RIDGE * scale).max(1e-12);
+    let sub =
+        Mat::from_fn(subset.len(), subset.len(), |i, j| a[(subset[i], subset[j])] + if i == j { ridge } else { 0.0 });
+    let rhs = Mat::from_fn(subset.len(), b.ncols(), |i, j| b[(subset[i], j)]);
+    let Ok(factor) = Llt::new(sub.as_ref(), Side::Lower) else {
+        return 0.0;
+    };
+    let solved = factor.solve(&rhs);
+    let mut trace = 0.0;
+    for j in 0..rhs.ncols() {
+        for i in 0..rhs.nrows() {
+            trace += rhs[(i, j)] * solved[(i, j)];
+        }
+    }
+    trace
+}
+
+impl LayerMoments {
+    /// PSNR in dB of the pooled error of the linear attack on the channels `subset`.
+    pub fn linear_attack_psnr(&self, subset: &[u16]) -> f64 {
+        let total: f64 = self.pixel_square.iter().sum();
+        let left = total - explained(&self.feature_feature, &self.feature_pixel, &self.indices(subset));
+        let mse = left.max(total * 1e-6) / self.pixel_square.len().max(1) as f64;
+        -10.0 * mse.max(1e-10).log10()
+    }
+
+    /// Class separation of the spatially pooled channels `subset`, between 0 and the number of classes − 1.
+    pub fn class_separation(&self, subset: &[u16]) -> f64 {
+        explained(&self.pooled_total, &self.class_means, &self.indices(subset))
+    }
+
+    fn indices(&self, subset: &[u16]) -> Vec<usize> {
+        let indices = subset.iter().map(|&c| usize::from(c));
+        indices.filter(|&c| c < self.channels).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2×2 features on 4×4 images: channel 0 is the block's mean red, channel 1 noise, channel 2 the class.
+    fn moments() -> LayerMoments {
+        let n = 400;
+        let mut state = 1u64;
+        let mut random = move || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1u64 << 24) as f32
+        };
+        let pixels: Vec<f32> = (0..n * 48).map(|_| random()).collect();
+        let labels: Vec<u16> = (0..n).map(|i| (i % 3) as u16).collect();
+        let mut features = Vec::new();
+        for image in 0..n {
+            for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                let red = |dy: usize, dx: usize| pixels[((image * 4 + 2 * y + dy) * 4 + 2 * x + dx) * 3];
+                let mean = (red(0, 0) + red(0, 1) + red(1, 0) + red(1, 1)) / 4.0;
+                features.extend([(mean - 0.5) * 6.9, random() * 3.4 - 1.7, f32::from(labels[image]) - 1.0]);
+            }
+        }
+        let mut builder = MomentsBuilder::new(2, 3, 4, 3);
+        for start in (0..n).step_by(100) {
+            builder.add(
+                &features[start * 12..(start + 100) * 12],
+                &pixels[start * 48..(start + 100) * 48],
+                &labels[start..start + 100],
+            );
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn linear_attack_recovers_exactly_what_is_linear() {
+        let moments = moments();
+        // Uniform pixels have variance 1/12; a block's mean red explains a quarter of red's, a twelfth of all.
+        let nothing = -10.0 * (1.0f64 / 12.0).log10();
+        let red = -10.0 * (11.0f64 / 144.0).log10();
+        assert!((moments.linear_attack_psnr(&[1]) - nothing).abs() < 0.1);
+        assert!((moments.linear_attack_psnr(&[0]) - red).abs() < 0.1);
+    }
+
+    #[test]
+    fn more_channels_never_recover_less() {
+        let moments = moments();
+        let one = moments.linear_attack_psnr(&[0]);
+        assert!(moments.linear_attack_psnr(&[0, 1]) >= one - 1e-3);
+        assert!(moments.linear_attack_psnr(&[0, 1, 2]) >= one - 1e-3);
+    }
+
+    #[test]
+    fn class_separation_sees_the_class_channel() {
+        let moments = moments();
+        assert!(moments.class_separation(&[2]) > 0.99);
+        assert!(moments.class_separation(&[1]) < 0.05);
+    }
+}

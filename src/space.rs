@@ -1,0 +1,273 @@
+//! The designs a study chooses from, and what each costs.
+//!
+//! A [`Design`] is a split layer and a [`ChannelChoice`]. [`Space::slots`] enumerates *how* designs are made
+//! (split × depth × selection) without looking at data; [`Space::candidates`] turns slots into designs once
+//! the channel scores are known. Two slots that choose the same channels are one candidate.
+
+mod cost;
+mod selection;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::backbone::{Architecture, Layer};
+use crate::config::{ConfigError, PrecisionEntry, SpaceFile};
+use crate::features::ChannelScores;
+use crate::measurement::DesignId;
+use crate::proxy::LayerMoments;
+
+pub use cost::Cost;
+pub use selection::{PRUNED_FRACTION, Selection};
+
+/// Which output channels of the split layer the local net keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ChannelChoice {
+    /// These channels of the layer, ascending and without repeats.
+    Set(Vec<u16>),
+}
+
+impl ChannelChoice {
+    /// A set of channels, brought into ascending order.
+    pub fn set(mut channels: Vec<u16>) -> Self {
+        channels.sort_unstable();
+        channels.dedup();
+        Self::Set(channels)
+    }
+
+    /// Output channel count D′.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::Set(channels) => channels.len(),
+        }
+    }
+
+    /// The channels of the backbone's layer that the local net computes.
+    pub fn channels(&self) -> &[u16] {
+        match self {
+            Self::Set(channels) => channels,
+        }
+    }
+}
+
+/// A local net: the backbone up to `split`, of whose last layer only `channels` are computed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Design {
+    /// Name of the split layer.
+    pub split: String,
+    /// The channels it keeps.
+    pub channels: ChannelChoice,
+}
+
+impl Design {
+    /// A name that depends on the design alone: `SPLIT-DEPTH-HASH`.
+    pub fn id(&self) -> DesignId {
+        let channels = self.channels.channels();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.split.as_bytes());
+        for channel in channels {
+            hasher.update(&channel.to_le_bytes());
+        }
+        let hash = hasher.finalize().to_hex();
+        let split: String =
+            self.split.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_').take(40).collect();
+        format!("{split}-{}-{}", channels.len(), &hash[..8])
+            .parse()
+            .expect("letters, digits and dashes, of limited length, are an id")
+    }
+}
+
+/// How a design is made, before any data is looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// The split layer.
+    pub layer: &'static Layer,
+    /// Output channel count.
+    pub depth: usize,
+    /// How the channels are chosen.
+    pub selection: Selection,
+}
+
+/// A design with its exact cost and the closed-form numbers that the surrogate sees.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The design's id.
+    pub id: DesignId,
+    /// The design.
+    pub design: Design,
+    /// Position of the split layer in the backbone.
+    pub split_index: usize,
+    /// Every selection of the space that makes this very design.
+    pub selections: Vec<Selection>,
+    /// Exact cost.
+    pub cost: Cost,
+    /// PSNR of the linear attack in closed form, dB: a stand-in for leakage, never a result.
+    pub linear_attack: f64,
+    /// Class separation of the pooled channels in closed form: a stand-in for utility, never a result.
+    pub class_separation: f64,
+}
+
+impl Candidate {
+    /// Inputs of the predictive models: log₂ depth, log₂ of the uploaded numbers per image, and the closed-form
+    /// stand-ins for leakage and utility.
+    pub fn features(&self) -> Vec<f64> {
+        let numbers = self.cost.side * self.cost.side * self.design.channels.depth();
+        vec![
+            (self.design.channels.depth() as f64).log2(),
+            (numbers as f64).log2(),
+            self.linear_attack,
+            self.class_separation,
+        ]
+    }
+
+    /// The selections' names, joined.
+    pub fn selection_names(&self) -> String {
+        let names: Vec<_> = self.selections.iter().map(ToString::to_string).collect();
+        names.join("+")
+    }
+}
+
+/// A validated search space.
+#[derive(Debug, Clone)]
+pub struct Space {
+    path: PathBuf,
+    architecture: Architecture,
+    splits: Vec<(&'static Layer, Vec<usize>)>,
+    selections: Vec<Selection>,
+    precision: PrecisionEntry,
+    image_side: usize,
+}
+
+impl Space {
+    /// Checks `file` against the backbone's architecture, for square images of `image_side`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Field`] for an unknown architecture, a layer that it lacks, a depth that the layer lacks, or
+    /// images that the pools before a split can't halve.
+    pub fn new(file: &SpaceFile, image_side: usize) -> Result<Self, ConfigError> {
+        let architecture = file.architecture()?;
+        let mut splits = Vec::new();
+        for (name, depths) in &file.splits {
+            let field = format!("splits.{name}");
+            let error = |value: String, problem: String| ConfigError::field(&file.path, &field, value, problem);
+            let layer = architecture.layer(name).map_err(|source| error(name.clone(), source.to_string()))?;
+            architecture.shape(layer, image_side).map_err(|source| error(name.clone(), source.to_string()))?;
+            let mut depths = depths.clone();
+            depths.sort_unstable();
+            depths.dedup();
+            if let Some(depth) = depths.iter().find(|&&depth| depth > layer.out_channels) {
+                let width = layer.out_channels;
+                let problem = format!("larger than the layer: {name} has {width} output channels");
+                return Err(error(depth.to_string(), problem));
+            }
+            splits.push((layer, depths));
+        }
+        splits.sort_unstable_by_key(|(layer, _)| layer.index);
+        Ok(Self {
+            path: file.path.clone(),
+            architecture,
+            splits,
+            selections: Selection::all(&file.selections),
+            precision: file.precision,
+            image_side,
+        })
+    }
+
+    /// The backbone's architecture.
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// The layers where a split is allowed, from the input on.
+    pub fn splits(&self) -> Vec<&'static Layer> {
+        self.splits.iter().map(|&(layer, _)| layer).collect()
+    }
+
+    /// Precision on the device and on the wire.
+    pub fn precision(&self) -> PrecisionEntry {
+        self.precision
+    }
+
+    fn cost_at(&self, layer: &Layer, depth: usize) -> Cost {
+        let layers = &self.architecture.layers()[..=layer.index];
+        Cost::new(layers, self.image_side, depth, self.precision)
+    }
+
+    /// Exact cost of a design at `split` with `depth` channels.
+    ///
+    /// # Errors
+    /// [`ConfigError::Field`] where the backbone has no such layer or the layer fewer channels.
+    pub fn cost(&self, split: &str, depth: usize) -> Result<Cost, ConfigError> {
+        let error = |value: String, problem| ConfigError::field(&self.path, "split", value, problem);
+        let layer = self.architecture.layer(split).map_err(|source| error(split.to_owned(), source.to_string()))?;
+        if depth == 0 || depth > layer.out_channels {
+            let problem = format!("{split} has {} output channels", layer.out_channels);
+            return Err(error(format!("{depth} channels"), problem));
+        }
+        Ok(self.cost_at(layer, depth))
+    }
+
+    /// Every split × depth × selection, in a fixed order.
+    pub fn slots(&self) -> impl Iterator<Item = (Slot, Cost)> + '_ {
+        self.splits.iter().flat_map(move |&(layer, ref depths)| {
+            depths.iter().flat_map(move |&depth| {
+                let cost = self.cost_at(layer, depth);
+                self.selections.iter().map(move |&selection| (Slot { layer, depth, selection }, cost))
+            })
+        })
+    }
+
+    /// The designs of all slots that `keep` admits, each once.
+    ///
+    /// `insights` says of every split layer, by name, what is known of its channels. A slot that can't be filled
+    /// (fewer live channels than its depth) makes no design.
+    pub fn candidates(
+        &self,
+        insights: &HashMap<&'static str, LayerInsight>,
+        keep: impl Fn(&Cost) -> bool,
+    ) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut known: HashMap<DesignId, usize> = HashMap::new();
+        for (slot, cost) in self.slots() {
+            let Some(insight) = insights.get(slot.layer.name) else {
+                continue;
+            };
+            if !keep(&cost) {
+                continue;
+            }
+            let Some(channels) = slot.selection.choose(slot.layer.name, slot.depth, &insight.scores) else {
+                continue;
+            };
+            let design = Design { split: slot.layer.name.to_owned(), channels: ChannelChoice::set(channels) };
+            let id = design.id();
+            if let Some(&index) = known.get(&id) {
+                candidates[index].selections.push(slot.selection);
+                continue;
+            }
+            known.insert(id.clone(), candidates.len());
+            let channels = design.channels.channels();
+            candidates.push(Candidate {
+                id,
+                split_index: slot.layer.index,
+                selections: vec![slot.selection],
+                cost,
+                linear_attack: insight.moments.linear_attack_psnr(channels),
+                class_separation: insight.moments.class_separation(channels),
+                design,
+            });
+        }
+        candidates
+    }
+}
+
+/// What is known in closed form of a layer's channels.
+#[derive(Debug, Clone)]
+pub struct LayerInsight {
+    /// Fisher scores and dead channels.
+    pub scores: ChannelScores,
+    /// Second moments of features, pixels and classes.
+    pub moments: LayerMoments,
+}

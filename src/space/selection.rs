@@ -1,0 +1,179 @@
+//! How output channels are chosen from a layer's scores.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::config::SelectionsEntry;
+use crate::features::ChannelScores;
+
+/// Part of a layer's live channels that pruned-random drops before it draws: the worst by Fisher score
+/// (Li et al. 2017, §4.3 prune the channels that help the task least, then draw so that the set can't be guessed).
+pub const PRUNED_FRACTION: f64 = 0.25;
+
+/// A rule that picks D′ channels of a layer. Dead channels (zero on all data) are never picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Selection {
+    /// The first live channels in the layer's own order.
+    First,
+    /// The best by Fisher's linear discriminant over the flattened map.
+    Fisher,
+    /// A uniform draw. Draws of one seed at one layer are nested: a larger depth keeps the smaller one's channels.
+    Random {
+        /// Number of the draw.
+        seed: u32,
+    },
+    /// A uniform draw from what is left when the worst [`PRUNED_FRACTION`] by Fisher score are dropped. Nested too.
+    PrunedRandom {
+        /// Number of the draw.
+        seed: u32,
+    },
+}
+
+impl Selection {
+    /// Every selection that a space switches on, in a fixed order.
+    pub fn all(entry: &SelectionsEntry) -> Vec<Self> {
+        let mut all = Vec::new();
+        all.extend(entry.first.then_some(Self::First));
+        all.extend(entry.fisher.then_some(Self::Fisher));
+        all.extend((0..entry.random).map(|seed| Self::Random { seed }));
+        all.extend((0..entry.pruned_random).map(|seed| Self::PrunedRandom { seed }));
+        all
+    }
+
+    /// `depth` channels of the layer `split`, or `None` where fewer can be picked.
+    pub fn choose(self, split: &str, depth: usize, scores: &ChannelScores) -> Option<Vec<u16>> {
+        let live: Vec<u16> = live_channels(scores);
+        let mut channels = match self {
+            Self::First => live,
+            Self::Fisher => by_fisher(live, scores),
+            Self::Random { seed } => shuffled(live, split, "random", seed),
+            Self::PrunedRandom { seed } => {
+                let keep = live.len() - (live.len() as f64 * PRUNED_FRACTION) as usize;
+                let mut best = by_fisher(live, scores);
+                best.truncate(keep);
+                best.sort_unstable();
+                shuffled(best, split, "pruned-random", seed)
+            }
+        };
+        (channels.len() >= depth).then(|| {
+            channels.truncate(depth);
+            channels
+        })
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First => f.write_str("first"),
+            Self::Fisher => f.write_str("fisher"),
+            Self::Random { seed } => write!(f, "random-{seed}"),
+            Self::PrunedRandom { seed } => write!(f, "pruned-random-{seed}"),
+        }
+    }
+}
+
+/// A text that names no selection.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no selection: accepted are first, fisher, random-N, pruned-random-N")]
+pub struct UnknownSelection(String);
+
+impl FromStr for Selection {
+    type Err = UnknownSelection;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || UnknownSelection(text.to_owned());
+        let seed = |digits: &str| digits.parse().map_err(|_| unknown());
+        match text {
+            "first" => Ok(Self::First),
+            "fisher" => Ok(Self::Fisher),
+            _ => match (text.strip_prefix("pruned-random-"), text.strip_prefix("random-")) {
+                (Some(digits), _) => Ok(Self::PrunedRandom { seed: seed(digits)? }),
+                (_, Some(digits)) => Ok(Self::Random { seed: seed(digits)? }),
+                _ => Err(unknown()),
+            },
+        }
+    }
+}
+
+/// Channels that are not zero on all data, in the layer's order.
+fn live_channels(scores: &ChannelScores) -> Vec<u16> {
+    (0u16..).zip(&scores.dead).filter_map(|(channel, &dead)| (!dead).then_some(channel)).collect()
+}
+
+/// `channels` from the highest Fisher score to the lowest; ties in the layer's order.
+fn by_fisher(mut channels: Vec<u16>, scores: &ChannelScores) -> Vec<u16> {
+    let score = |channel: &u16| scores.fisher_map[usize::from(*channel)];
+    channels.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.cmp(b)));
+    channels
+}
+
+/// `channels` in an order that depends on the layer, the rule and the draw's number alone.
+fn shuffled(mut channels: Vec<u16>, split: &str, rule: &str, seed: u32) -> Vec<u16> {
+    let mut hasher = blake3::Hasher::new();
+    for part in [split.as_bytes(), b"/", rule.as_bytes(), b"/", &seed.to_le_bytes()] {
+        hasher.update(part);
+    }
+    let mut rng = ChaCha8Rng::from_seed(*hasher.finalize().as_bytes());
+    // Fisher-Yates; the modulo bias of 64 random bits over at most 65536 channels is below 2⁻⁴⁸.
+    for i in (1..channels.len()).rev() {
+        let j = (rng.next_u64() % (i as u64 + 1)) as usize;
+        channels.swap(i, j);
+    }
+    channels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(n: usize) -> ChannelScores {
+        let fisher_map: Vec<f64> = (0..n).map(|i| (i * 37 % n) as f64).collect();
+        let dead = (0..n).map(|i| i % 10 == 3).collect();
+        ChannelScores { fisher_pooled: fisher_map.clone(), fisher_map, dead }
+    }
+
+    fn all() -> Vec<Selection> {
+        Selection::all(&SelectionsEntry { first: true, fisher: true, random: 3, pruned_random: 3 })
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for selection in all() {
+            assert_eq!(selection.to_string().parse::<Selection>().unwrap(), selection);
+        }
+        assert!("best".parse::<Selection>().unwrap_err().to_string().contains("pruned-random-N"));
+    }
+
+    #[test]
+    fn selections_never_keep_dead_channels_and_are_nested() {
+        let scores = scores(64);
+        for selection in all() {
+            let small = selection.choose("conv1_2", 8, &scores).unwrap();
+            let large = selection.choose("conv1_2", 32, &scores).unwrap();
+            assert_eq!(small.len(), 8);
+            assert!(small.iter().all(|c| large.contains(c)), "{selection} is not nested");
+            assert!(large.iter().all(|&c| !scores.dead[usize::from(c)]));
+            assert!(selection.choose("conv1_2", 64, &scores).is_none(), "only 57 are live");
+        }
+    }
+
+    #[test]
+    fn fisher_keeps_the_best_and_pruned_random_never_the_worst() {
+        let scores = scores(64);
+        let value = |c: &u16| scores.fisher_map[usize::from(*c)];
+        let best = Selection::Fisher.choose("conv1_2", 8, &scores).unwrap();
+        let floor = best.iter().map(value).fold(f64::INFINITY, f64::min);
+        let beyond =
+            (0..64u16).filter(|c| !scores.dead[usize::from(*c)] && !best.contains(c)).all(|c| value(&c) <= floor);
+        assert!(beyond);
+        for seed in 0..20 {
+            let kept = Selection::PrunedRandom { seed }.choose("x", 40, &scores).unwrap();
+            assert!(kept.iter().all(|c| value(c) >= 12.0), "one of the worst 14 was kept");
+        }
+        let draw = |seed| Selection::Random { seed }.choose("conv1_2", 8, &scores);
+        assert_ne!(draw(0), draw(1));
+    }
+}
