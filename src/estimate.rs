@@ -1,0 +1,129 @@
+//! Estimators: what is measured of a design, one file each.
+//!
+//! An [`Estimator`] trains and scores; it neither chooses designs nor stores results. Every figure comes from
+//! images that no training saw. Tensor types stop here.
+
+mod accuracy;
+mod attack;
+mod gallery;
+mod laboratory;
+#[cfg(test)]
+pub(crate) mod mock;
+
+use std::ops::ControlFlow;
+
+use crate::features::Standardisation;
+use crate::measurement::{Fidelity, Measurement, Metric};
+use crate::nn::{NnError, Params};
+use crate::protocol::Protocol;
+use crate::space::Design;
+
+pub use accuracy::CloudAccuracy;
+pub use attack::DecoderAttack;
+pub use gallery::{Gallery, GalleryImage};
+pub use laboratory::{Floors, Laboratory};
+
+/// One design to be measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The design.
+    pub design: &'a Design,
+    /// The name under which its figures are stored.
+    pub fidelity: Fidelity,
+    /// How much data and training it gets.
+    pub protocol: Protocol,
+    /// Seed of initial weights, batch order and dropout.
+    pub seed: u64,
+    /// An attack whose mean PSNR exceeds this need not be trained further: the design is refuted.
+    pub settled_above: Option<f64>,
+}
+
+impl Request<'_> {
+    /// A seed of its own for each estimator, so that adding one never changes another's figures.
+    pub fn stream(&self, estimator: &str) -> u64 {
+        let mut hasher = blake3::Hasher::new();
+        for part in [estimator.as_bytes(), b"/", self.design.id().as_str().as_bytes()] {
+            hasher.update(part);
+        }
+        hasher.update(&self.seed.to_le_bytes());
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// A measurement of this request.
+    pub fn row(&self, metric: Metric, value: f64, std_error: f64, n: usize, seconds: f64) -> Measurement {
+        Measurement {
+            design: self.design.id(),
+            metric,
+            value,
+            std_error,
+            n: n as u64,
+            fidelity: self.fidelity,
+            seed: self.seed,
+            seconds,
+        }
+    }
+}
+
+/// Told how a measurement proceeds, and asked whether it should go on.
+pub trait Watch {
+    /// `what` is a short label, `done` a fraction of it in [0, 1]. `Break` interrupts the measurement.
+    fn progress(&self, what: &str, done: f64) -> ControlFlow<()>;
+}
+
+/// A trained cloud net with the standardisation of its input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CloudNet {
+    /// Weights, in PyTorch's layout, named by layer.
+    pub params: Params,
+    /// What happens to the features first.
+    pub standardisation: Standardisation,
+}
+
+/// What an estimator returns.
+#[derive(Debug, Clone, Default)]
+pub struct Estimate {
+    /// The figures.
+    pub measurements: Vec<Measurement>,
+    /// Reconstructions to look at, from an attack.
+    pub gallery: Option<Gallery>,
+    /// The trained cloud net, from the accuracy estimator.
+    pub cloud_net: Option<CloudNet>,
+}
+
+/// Why a design could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum EstimateError {
+    /// The user or the system asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// Training failed: diverged, out of memory, a device's error.
+    #[error("{what} of {design}: {source}")]
+    Training {
+        /// Which training.
+        what: &'static str,
+        /// The design's id.
+        design: String,
+        /// The reason.
+        source: NnError,
+    },
+    /// The features can't be had.
+    #[error(transparent)]
+    Features(#[from] crate::features::FeatureError),
+    /// Reconstructions that can't be scored (a diverged decoder's NaN, images smaller than SSIM's window).
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::MetricsError),
+}
+
+/// Measures one aspect of a design.
+pub trait Estimator: Send {
+    /// A short name for progress and seeds.
+    fn name(&self) -> &'static str;
+
+    /// Measures `request.design`.
+    ///
+    /// # Errors
+    /// [`EstimateError`]; [`EstimateError::Interrupted`] where `watch` asked for it.
+    fn estimate(&mut self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError>;
+}

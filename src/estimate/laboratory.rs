@@ -1,0 +1,355 @@
+//! The images and features that every estimator shares, and one design's view of them.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use crate::backbone::Backbone;
+use crate::data::{ImageSet, Parts, Region};
+use crate::estimate::{EstimateError, Request};
+use crate::features::{
+    ChannelMoments, Extraction, FeatureCache, FeatureError, FeatureView, Standardisation, channel_scores,
+};
+use crate::metrics::{Floor, Images, MetricsError, mean_squared_errors, psnr_from_mse};
+use crate::nn::{
+    self, BuildOptions, Dataset, Device, FitOptions, NetSpec, Network, NnError, Schedule, Shape, Stop, Targets,
+};
+use crate::protocol::Training;
+use crate::proxy::MomentsBuilder;
+use crate::space::LayerInsight;
+
+/// Images, the backbone with its cached features, and the device that trains.
+#[derive(Debug)]
+pub struct Laboratory {
+    parts: Parts,
+    backbone: Backbone,
+    cache: FeatureCache,
+    device: Device,
+    /// Moments of the first n training images at a layer.
+    moments: Mutex<HashMap<(String, usize), Arc<ChannelMoments>>>,
+}
+
+/// PSNR that an attacker reaches without any features, mean over the evaluation images, dB.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Floors {
+    /// One image for all: the mean of the evaluation images.
+    pub best_constant: f64,
+    /// Each image's mean colour.
+    pub mean_colour: f64,
+    /// Each image's 8×8 thumbnail.
+    pub thumbnail: f64,
+}
+
+/// What a net learns to produce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// The image's class.
+    Labels,
+    /// The image itself.
+    Images,
+}
+
+impl Laboratory {
+    /// A laboratory on `parts`; [`Laboratory::prepare`] fills `cache` before anything is measured.
+    pub fn new(parts: Parts, backbone: Backbone, cache: FeatureCache, device: Device) -> Self {
+        Self { parts, backbone, cache, device, moments: Mutex::default() }
+    }
+
+    /// Computes the features of `layers` that the cache lacks; `progress` is told a fraction.
+    ///
+    /// # Errors
+    /// [`FeatureError`], also where `interrupt` is set.
+    pub fn prepare(
+        &self,
+        layers: &[&str],
+        interrupt: &AtomicBool,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<(), FeatureError> {
+        let sets = [&self.parts.training, &self.parts.validation, &self.parts.evaluation];
+        let total: usize = sets.iter().map(|set| set.len()).sum();
+        let mut before = 0;
+        for images in sets {
+            self.cache.ensure(&mut Extraction {
+                backbone: &self.backbone,
+                images,
+                layers,
+                device: self.device,
+                interrupt,
+                progress: &mut |done, _| progress((before + done) as f64 / total.max(1) as f64),
+            })?;
+            before += images.len();
+        }
+        Ok(())
+    }
+
+    /// What is known in closed form of `layer`'s channels, from training images alone.
+    ///
+    /// # Errors
+    /// [`FeatureError`] where the features were not prepared.
+    pub fn insight(&self, layer: &str) -> Result<LayerInsight, FeatureError> {
+        /// Enough for second moments of 256 channels over thousands of positions.
+        const MOMENT_IMAGES: usize = 1_000;
+        /// Images that are held in double precision at a time.
+        const CHUNK: usize = 8;
+        let set = &self.parts.training;
+        let features = Arc::new(self.cache.open(&self.backbone, layer, set)?);
+        let scores = channel_scores(&features, set.labels(), self.classes())?;
+        let n = set.len().min(MOMENT_IMAGES);
+        let moments = ChannelMoments::of(&features, n)?;
+        let all: Vec<u16> = (0..features.channels()).map(|c| c as u16).collect();
+        let view = FeatureView::standardised_by(&moments, features, &all)?;
+        let size = view.side() * view.side() * view.depth();
+        let mut builder = MomentsBuilder::new(view.side(), view.depth(), set.side(), self.classes());
+        let rows: Vec<usize> = (0..n).collect();
+        let mut values = Vec::new();
+        for rows in rows.chunks(CHUNK) {
+            values.resize(rows.len() * size, 0.0);
+            view.fill(rows, &mut values);
+            let pixels: Vec<f32> = rows.iter().flat_map(|&row| to_unit(set.image(row))).collect();
+            builder.add(&values, &pixels, &set.labels()[rows[0]..rows[0] + rows.len()]);
+        }
+        Ok(LayerInsight { scores, moments: builder.finish() })
+    }
+
+    /// Moments of the first `n` training images at `layer`; computed once.
+    fn training_moments(&self, layer: &str, n: usize) -> Result<Arc<ChannelMoments>, FeatureError> {
+        let key = (layer.to_owned(), n);
+        let known = |moments: &Mutex<HashMap<_, Arc<ChannelMoments>>>| {
+            moments.lock().ok().and_then(|map| map.get(&key).cloned())
+        };
+        if let Some(found) = known(&self.moments) {
+            return Ok(found);
+        }
+        let features = self.cache.open(&self.backbone, layer, &self.parts.training)?;
+        let moments = Arc::new(ChannelMoments::of(&features, n)?);
+        if let Ok(mut map) = self.moments.lock() {
+            map.insert(key, Arc::clone(&moments));
+        }
+        Ok(moments)
+    }
+
+    /// The backbone.
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.parts.class_names.len()
+    }
+
+    /// Side of the images, padding included.
+    pub fn image_side(&self) -> usize {
+        self.parts.evaluation.side()
+    }
+
+    /// The true pixels inside the padding.
+    pub fn content(&self) -> Region {
+        self.parts.evaluation.content()
+    }
+
+    /// The images.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// What an attacker reaches on the evaluation images without any features.
+    ///
+    /// # Errors
+    /// [`MetricsError`] where there are no images.
+    pub fn floors(&self) -> Result<Floors, MetricsError> {
+        let side = self.image_side();
+        let content = self.content();
+        let pixels = to_unit(self.parts.evaluation.pixels());
+        let images = Images::new(&pixels, [self.parts.evaluation.len(), side, side, 3])?
+            .crop(content.top..content.top + content.height, content.left..content.left + content.width)?;
+        let score = |floor: Floor| -> Result<f64, MetricsError> {
+            let guess = floor.reconstruct(&images)?;
+            let errors = mean_squared_errors(&Images::new(&guess, images.shape())?, &images)?;
+            let sum: f64 = errors.iter().map(|&e| psnr_from_mse(e)).sum();
+            Ok(sum / errors.len() as f64)
+        };
+        Ok(Floors {
+            best_constant: score(Floor::BestConstant)?,
+            mean_colour: score(Floor::MeanColour)?,
+            thumbnail: score(Floor::Thumbnail)?,
+        })
+    }
+
+    /// The images and features of one measurement.
+    pub(super) fn bench(&self, request: &Request<'_>) -> Result<Bench<'_>, EstimateError> {
+        let split = &request.design.split;
+        let channels = request.design.channels.channels();
+        let limit = |set: &ImageSet, wanted: Option<usize>| wanted.map_or(set.len(), |n| n.min(set.len()));
+        let n_training = limit(&self.parts.training, request.protocol.training_images);
+        let moments = self.training_moments(split, n_training)?;
+        let pairs = |images, count| -> Result<Pairs<'_>, EstimateError> {
+            let features = Arc::new(self.cache.open(&self.backbone, split, images)?);
+            Ok(Pairs { view: FeatureView::standardised_by(&moments, features, channels)?, images, count })
+        };
+        let n_evaluation = limit(&self.parts.evaluation, request.protocol.evaluation_images);
+        Ok(Bench {
+            training: pairs(&self.parts.training, n_training)?,
+            validation: pairs(&self.parts.validation, self.parts.validation.len())?,
+            evaluation: pairs(&self.parts.evaluation, n_evaluation)?,
+            device: self.device,
+            design: request.design.id().to_string(),
+        })
+    }
+}
+
+/// Bytes to [0, 1].
+fn to_unit(bytes: &[u8]) -> Vec<f32> {
+    bytes.iter().map(|&b| f32::from(b) / 255.0).collect()
+}
+
+/// Standardised features of one design beside their images: the first `count` of a part.
+struct Pairs<'a> {
+    view: FeatureView,
+    images: &'a ImageSet,
+    count: usize,
+}
+
+impl Pairs<'_> {
+    fn images(&self) -> Vec<f32> {
+        let side = self.images.side();
+        to_unit(&self.images.pixels()[..self.count * side * side * 3])
+    }
+}
+
+/// [`Pairs`] as a net's training data.
+struct Aimed<'a> {
+    pairs: &'a Pairs<'a>,
+    aim: Aim,
+}
+
+impl Dataset for Aimed<'_> {
+    fn len(&self) -> usize {
+        self.pairs.count
+    }
+
+    fn features(&self, rows: &[usize], out: &mut [f32]) {
+        self.pairs.view.fill(rows, out);
+    }
+
+    fn targets(&self, rows: &[usize], out: &mut Targets) {
+        match self.aim {
+            Aim::Labels => {
+                let labels = self.pairs.images.labels();
+                out.labels().extend(rows.iter().map(|&row| u32::from(labels[row])));
+            }
+            Aim::Images => {
+                let images = out.images();
+                for &row in rows {
+                    images.extend(self.pairs.images.image(row).iter().map(|&b| f32::from(b) / 255.0));
+                }
+            }
+        }
+    }
+}
+
+/// One design's data on one device.
+pub(super) struct Bench<'a> {
+    training: Pairs<'a>,
+    validation: Pairs<'a>,
+    evaluation: Pairs<'a>,
+    device: Device,
+    design: String,
+}
+
+impl Bench<'_> {
+    /// Shape of one image's features.
+    pub(super) fn input(&self) -> Shape {
+        let view = &self.training.view;
+        Shape::new(view.side(), view.side(), view.depth())
+    }
+
+    /// What happens to the features before a net sees them.
+    pub(super) fn standardisation(&self) -> &Standardisation {
+        self.training.view.standardisation()
+    }
+
+    /// A net with seeded initial weights.
+    pub(super) fn build(&self, spec: &NetSpec, seed: u64) -> Result<Box<dyn Network>, NnError> {
+        let options = BuildOptions { device: self.device, dropout_seed: seed, ..BuildOptions::default() };
+        nn::build(spec, &nn::initialise(spec, seed), &options)
+    }
+
+    /// Trains `net` for `training.epochs`; a validated training keeps the weights that are best on the validation part.
+    pub(super) fn train(
+        &self,
+        net: &mut dyn Network,
+        aim: Aim,
+        training: Training,
+        seed: u64,
+        progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
+    ) -> Result<(), EstimateError> {
+        let options = FitOptions {
+            epochs: training.epochs as u32,
+            batch: training.batch,
+            schedule: Schedule::OneCycle { peak: training.peak_rate },
+            seed,
+            average: None,
+            flips: false,
+            patience: None,
+        };
+        let data = Aimed { pairs: &self.training, aim };
+        let validation = Aimed { pairs: &self.validation, aim };
+        let validation: Option<&dyn Dataset> = training.validated.then_some(&validation as _);
+        let report =
+            nn::fit(net, &data, validation, &options, &mut |p| progress(p.step as f64 / p.steps.max(1) as f64))
+                .map_err(|source| EstimateError::Training {
+                    what: match aim {
+                        Aim::Labels => "the cloud net",
+                        Aim::Images => "the decoder",
+                    },
+                    design: self.design.clone(),
+                    source,
+                })?;
+        if report.stop == Stop::Interrupted {
+            return Err(EstimateError::Interrupted);
+        }
+        Ok(())
+    }
+
+    /// The net's output on the evaluation images.
+    pub(super) fn predict(&self, net: &mut dyn Network) -> Result<Vec<f32>, NnError> {
+        self.predict_on(&self.evaluation, net)
+    }
+
+    /// The net's output on the validation images.
+    pub(super) fn predict_validation(&self, net: &mut dyn Network) -> Result<Vec<f32>, NnError> {
+        self.predict_on(&self.validation, net)
+    }
+
+    fn predict_on(&self, pairs: &Pairs<'_>, net: &mut dyn Network) -> Result<Vec<f32>, NnError> {
+        const BATCH: usize = 100;
+        let image = self.input().len();
+        let mut all = Vec::new();
+        let (mut features, mut output) = (Vec::new(), Vec::new());
+        let rows: Vec<usize> = (0..pairs.count).collect();
+        for rows in rows.chunks(BATCH) {
+            features.resize(rows.len() * image, 0.0);
+            pairs.view.fill(rows, &mut features);
+            net.predict(&features, rows.len(), &mut output)?;
+            all.extend_from_slice(&output);
+        }
+        Ok(all)
+    }
+
+    /// Labels of the evaluation images.
+    pub(super) fn evaluation_labels(&self) -> &[u16] {
+        &self.evaluation.images.labels()[..self.evaluation.count]
+    }
+
+    /// The evaluation images, `[n, side, side, 3]` in [0, 1].
+    pub(super) fn evaluation_images(&self) -> Vec<f32> {
+        self.evaluation.images()
+    }
+
+    /// The validation images, `[n, side, side, 3]` in [0, 1].
+    pub(super) fn validation_images(&self) -> Vec<f32> {
+        self.validation.images()
+    }
+}

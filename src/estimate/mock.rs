@@ -1,0 +1,53 @@
+//! An analytic stand-in for both trainings: figures as smooth functions of the design, with seeded noise.
+
+use super::{Estimate, EstimateError, Estimator, Request, Watch};
+use crate::measurement::{Fidelity, Metric};
+
+/// Accuracy grows and leakage falls towards deeper splits; both grow with depth.
+pub(crate) struct MockEstimator {
+    /// Standard deviation of the noise on PSNR, dB.
+    pub(crate) noise: f64,
+    /// What verification finds above the search's PSNR, dB.
+    pub(crate) gain: f64,
+    /// Whether the attack converges in verification.
+    pub(crate) converges: bool,
+}
+
+/// The exact accuracy and PSNR of a design.
+pub(crate) fn truth(split_index: usize, depth: usize) -> (f64, f64) {
+    let (layer, log_depth) = (split_index as f64, (depth as f64).log2());
+    let accuracy = 0.45 + 0.02 * layer + 0.05 * log_depth.sqrt() + 0.015 * log_depth;
+    (accuracy.min(0.99), 26.0 - 2.0 * layer + 1.1 * log_depth)
+}
+
+impl Estimator for MockEstimator {
+    fn name(&self) -> &'static str {
+        "mock"
+    }
+
+    fn estimate(&mut self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
+        if watch.progress("mock", 0.5).is_break() {
+            return Err(EstimateError::Interrupted);
+        }
+        let layer = crate::backbone::Architecture::Vgg16.layer(&request.design.split);
+        let split_index = layer.map_or(0, |layer| layer.index);
+        let (accuracy, psnr) = truth(split_index, request.design.channels.depth());
+        // Uniform in [-√3, √3]: unit variance.
+        let unit = (request.stream("noise") >> 11) as f64 / (1u64 << 53) as f64;
+        let noise = (2.0 * unit - 1.0) * 3f64.sqrt();
+        let verification = request.fidelity == Fidelity::QuickVerification;
+        let psnr = psnr + self.noise * noise + if verification { self.gain } else { 0.0 };
+        let row = |metric, value, se| request.row(metric, value, se, 500, 0.01);
+        let mut measurements = vec![
+            row(Metric::Accuracy, accuracy + 0.004 * noise, 0.01),
+            row(Metric::PsnrMean, psnr, 0.08),
+            row(Metric::PsnrP95, psnr + 3.0, 0.2),
+            row(Metric::PsnrMax, psnr + 8.0, 0.0),
+            row(Metric::SsimMean, (psnr / 30.0).clamp(0.0, 1.0), 0.01),
+        ];
+        if verification {
+            measurements.push(row(Metric::AttackConverged, f64::from(u8::from(self.converges)), 0.0));
+        }
+        Ok(Estimate { measurements, ..Estimate::default() })
+    }
+}

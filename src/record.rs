@@ -1,0 +1,273 @@
+//! A study's conclusion, as it is stored beside the journal.
+//!
+//! `optimize` writes it once; `show`, `report` and `export` read it and never need the models, the data or the
+//! search again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::PrecisionEntry;
+use crate::estimate::Floors;
+use crate::measurement::{DesignId, Evaluation, Measurement, Metric};
+use crate::search::{Diagnostics, Gain, PredictedFigure, Relaxation, Status};
+use crate::space::{Candidate, Cost, Design};
+use crate::verify::{MetricBound, Verdict};
+
+/// Name of the record's file in the study's folder.
+pub const RECORD_FILE: &str = "conclusion.json";
+
+/// Version of the record's layout.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Largest number of designs that were not measured which a record keeps: the most accurate by prediction.
+const UNMEASURED_KEPT: usize = 2_000;
+
+/// Everything a reader of the study needs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of the layout.
+    pub version: u32,
+    /// The study's name.
+    pub study: String,
+    /// How it ended.
+    pub status: Status,
+    /// Id of the chosen design: the verified one, else the best candidate for it, else the nearest to feasible.
+    pub chosen: Option<DesignId>,
+    /// Joint probability that the chosen design meets the bounds, by the models, before its verification.
+    pub probability: f64,
+    /// The bound that binds.
+    pub binding: Option<String>,
+    /// The budgets.
+    pub budgets: Budgets,
+    /// Every measured design and the best unmeasured ones.
+    pub designs: Vec<DesignRecord>,
+    /// Designs enumerated, and those that the exact budgets admit.
+    pub enumerated: usize,
+    /// Designs that the exact budgets admit.
+    pub admitted: usize,
+    /// Every verification, in order.
+    pub verdicts: Vec<Verdict>,
+    /// How well the models predict.
+    pub diagnostics: Vec<Diagnostics>,
+    /// What relaxing bounds would bring.
+    pub relaxations: Vec<Relaxation>,
+    /// What a reader must know.
+    pub warnings: Vec<String>,
+    /// What an attacker reaches without features.
+    pub floors: Option<Floors>,
+    /// What determined the figures.
+    pub provenance: Provenance,
+}
+
+/// The user's budgets, in base units.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Budgets {
+    /// Multiply-accumulates.
+    pub compute: Option<u64>,
+    /// Bytes of parameters.
+    pub storage: Option<u64>,
+    /// Bytes of activations.
+    pub memory: Option<u64>,
+    /// Bytes of features per image.
+    pub upload: Option<u64>,
+    /// Bounds on leakage.
+    pub privacy: Vec<MetricBound>,
+    /// Joint probability with which the leakage bounds must hold.
+    pub confidence: f64,
+}
+
+/// One design of the study.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DesignRecord {
+    /// Its id.
+    pub id: DesignId,
+    /// The design.
+    pub design: Design,
+    /// Position of the split layer in the backbone.
+    pub split_index: usize,
+    /// The selections that make it, joined by `+`.
+    pub selection: String,
+    /// Its exact cost.
+    pub cost: CostRecord,
+    /// Predicted figures at the search's protocol.
+    pub predicted: Vec<PredictedFigure>,
+    /// What verification is expected to find, from the measured figures where there are some, else from the predicted
+    /// ones: of bounded figures the upper confidence limit. This, not what short trainings found, is compared with limits.
+    pub expected: Vec<PredictedFigure>,
+    /// Joint probability that it would be verified.
+    pub probability: f64,
+    /// Figures measured by the search; empty where it was not measured.
+    pub measured: Vec<Measurement>,
+    /// Why it was measured.
+    pub reason: Option<String>,
+    /// Its place in the order of the search's measurements.
+    pub order: Option<u64>,
+}
+
+/// A [`Cost`] in base units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostRecord {
+    /// Multiply-accumulates per image.
+    pub macs: u64,
+    /// Bytes of parameters.
+    pub bytes: u64,
+    /// Weights and biases.
+    pub parameters: u64,
+    /// Bytes of activations.
+    pub peak_memory: u64,
+    /// Bytes of features per image.
+    pub upload_bytes: u64,
+}
+
+impl From<Cost> for CostRecord {
+    fn from(cost: Cost) -> Self {
+        Self {
+            macs: cost.macs.0,
+            bytes: cost.bytes.0,
+            parameters: cost.parameters,
+            peak_memory: cost.peak_memory.0,
+            upload_bytes: cost.upload_bytes.0,
+        }
+    }
+}
+
+/// What determined the figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Version of this program.
+    pub version: String,
+    /// The command as it was given.
+    pub command: String,
+    /// The budget file.
+    pub budget_file: String,
+    /// The space file.
+    pub space_file: String,
+    /// The backbone's weights.
+    pub weights_file: String,
+    /// The backbone's architecture.
+    pub architecture: String,
+    /// The deepest layer whose weights were read.
+    pub deepest_layer: String,
+    /// BLAKE3 of the weights, at the precision that was measured.
+    pub weights_hash: String,
+    /// BLAKE3 of the images and labels.
+    pub data_hash: String,
+    /// Images in the three parts.
+    pub images: [usize; 3],
+    /// Side of the images, padding included.
+    pub image_side: usize,
+    /// Rows and columns of the images before padding.
+    pub content: [usize; 2],
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Precision on the device and on the wire.
+    pub precision: PrecisionEntry,
+    /// The study's seed.
+    pub seed: u64,
+    /// The device that trained.
+    pub device: String,
+    /// Operating system and processor architecture.
+    pub machine: String,
+    /// Seconds that all measurements took.
+    pub seconds: f64,
+    /// Protocols: search and verification.
+    pub protocols: [String; 2],
+}
+
+impl DesignRecord {
+    /// The record of a candidate that was not measured yet.
+    pub fn new(candidate: &Candidate, predicted: Vec<PredictedFigure>, probability: f64) -> Self {
+        Self {
+            id: candidate.id.clone(),
+            design: candidate.design.clone(),
+            split_index: candidate.split_index,
+            selection: candidate.selection_names(),
+            cost: candidate.cost.into(),
+            predicted,
+            expected: Vec::new(),
+            probability,
+            measured: Vec::new(),
+            reason: None,
+            order: None,
+        }
+    }
+
+    /// Adds what the search measured.
+    pub fn add_measured(&mut self, evaluation: &Evaluation) {
+        self.measured = evaluation.measurements().to_vec();
+        self.reason = Some(evaluation.reason.clone());
+        self.order = Some(evaluation.order);
+    }
+
+    /// The measured figure, where there is one.
+    pub fn measured(&self, metric: Metric) -> Option<&Measurement> {
+        self.measured.iter().find(|m| m.metric == metric)
+    }
+
+    /// The predicted figure, where there is one.
+    pub fn predicted(&self, metric: Metric) -> Option<&PredictedFigure> {
+        self.predicted.iter().find(|p| p.metric == metric)
+    }
+
+    /// Fills in what verification is expected to find.
+    pub fn expect_verification(&mut self, gain: &Gain) {
+        self.expected = (self.predicted.iter())
+            .map(|&predicted| match self.measured(predicted.metric) {
+                Some(row) => PredictedFigure { metric: row.metric, value: row.value, sd: row.std_error },
+                None => predicted,
+            })
+            .map(|figure| gain.expected(figure))
+            .collect();
+    }
+
+    /// What verification is expected to find of a figure.
+    pub fn expected(&self, metric: Metric) -> Option<&PredictedFigure> {
+        self.expected.iter().find(|p| p.metric == metric)
+    }
+}
+
+/// Keeps every measured, verified or chosen design and the unmeasured ones of the highest predicted accuracy; returns how many
+/// were left out.
+pub fn thin_out(designs: &mut Vec<DesignRecord>, chosen: Option<&DesignId>, verdicts: &[Verdict]) -> usize {
+    let (mut kept, mut unmeasured): (Vec<_>, Vec<_>) = std::mem::take(designs)
+        .into_iter()
+        .partition(|d| d.order.is_some() || Some(&d.id) == chosen || verdicts.iter().any(|v| v.design == d.id));
+    let accuracy = |d: &DesignRecord| d.expected(Metric::Accuracy).map_or(0.0, |p| p.value);
+    unmeasured.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)).then(a.id.cmp(&b.id)));
+    let dropped = unmeasured.len().saturating_sub(UNMEASURED_KEPT);
+    unmeasured.truncate(UNMEASURED_KEPT);
+    kept.append(&mut unmeasured);
+    kept.sort_by(|a, b| {
+        (a.split_index, a.design.channels.depth(), &a.id).cmp(&(b.split_index, b.design.channels.depth(), &b.id))
+    });
+    *designs = kept;
+    dropped
+}
+
+impl Record {
+    /// The record of a design.
+    pub fn design(&self, id: &DesignId) -> Option<&DesignRecord> {
+        self.designs.iter().find(|d| d.id == *id)
+    }
+
+    /// The chosen design's record.
+    pub fn chosen_design(&self) -> Option<&DesignRecord> {
+        self.design(self.chosen.as_ref()?)
+    }
+
+    /// The chosen design's verification, where it was put to one.
+    pub fn chosen_verdict(&self) -> Option<&Verdict> {
+        let chosen = self.chosen.as_ref()?;
+        self.verdicts.iter().rev().find(|v| v.design == *chosen)
+    }
+
+    /// Whether a design meets every exact bound and is expected to meet every leakage bound in verification.
+    pub fn meets_budgets(&self, design: &DesignRecord) -> bool {
+        let within = |budget: Option<u64>, used: u64| budget.is_none_or(|limit| used <= limit);
+        let b = &self.budgets;
+        within(b.compute, design.cost.macs)
+            && within(b.storage, design.cost.bytes)
+            && within(b.memory, design.cost.peak_memory)
+            && within(b.upload, design.cost.upload_bytes)
+            && (b.privacy.iter()).all(|bound| design.expected(bound.metric).is_none_or(|p| p.value <= bound.limit))
+    }
+}

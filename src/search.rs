@@ -1,0 +1,321 @@
+//! The loop "measure → model → propose → measure", then solve and verify.
+//!
+//! This module owns the order of things and computes nothing itself: [`crate::exec`] measures,
+//! [`crate::surrogate`] predicts, [`crate::solver`] decides, [`crate::verify`] judges. Every decision is a
+//! function of the problem and of the figures measured so far, so a study that is killed and started again
+//! proposes the same designs and ends with the same answer.
+
+mod model;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exec::{ExecError, Executor, Job};
+use crate::measurement::{DesignId, Evaluation, Metric, Outcome};
+use crate::protocol::Plan;
+use crate::solver::{self, Bound, Bounds, Forecast, Solution};
+use crate::space::Candidate;
+use crate::surrogate::SurrogateError;
+use crate::verify::{self, MetricBound, Verdict};
+
+pub use model::{Diagnostics, Gain, Models, PredictedFigure};
+
+/// Below this joint probability of feasibility a design is not worth a verification.
+const HOPELESS: f64 = 0.05;
+
+/// What is to be solved.
+#[derive(Debug, Clone, Copy)]
+pub struct Problem<'a> {
+    /// Every design that the exact budgets admit.
+    pub candidates: &'a [Candidate],
+    /// Bounds on leakage.
+    pub bounds: &'a [MetricBound],
+    /// Joint probability with which the bounds must hold.
+    pub confidence: f64,
+    /// The study's seed.
+    pub seed: u64,
+    /// What may be spent.
+    pub plan: Plan,
+    /// No new search measurement starts once the study's measurements took this many seconds.
+    pub seconds: Option<f64>,
+}
+
+/// How a study ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The chosen design met every bound in verification.
+    Verified,
+    /// The allowance was spent before a design was verified.
+    Unverified,
+    /// No design can be expected to meet the bounds.
+    Infeasible,
+}
+
+/// What relaxing one bound by a tenth would bring, by the models.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Relaxation {
+    /// The bound.
+    pub metric: Metric,
+    /// Its limit, relaxed.
+    pub limit: f64,
+    /// The design that would be chosen then.
+    pub design: DesignId,
+    /// Predicted gain in accuracy.
+    pub gain: f64,
+}
+
+/// What the search found.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// How it ended.
+    pub status: Status,
+    /// Index of the chosen design: verified, or the best unverified, or the nearest to feasible.
+    pub chosen: Option<usize>,
+    /// Joint probability that the chosen design meets the bounds, before its verification.
+    pub probability: f64,
+    /// Every verification, in order; the last one is the chosen design's where it is verified.
+    pub verdicts: Vec<Verdict>,
+    /// The bound that keeps the designs from being feasible, or the tightest on the chosen one.
+    pub binding: Option<Metric>,
+    /// The models at the end.
+    pub models: Models,
+    /// What verification adds to the models' predictions, as learnt from the verdicts.
+    pub gain: Gain,
+    /// Index and evaluation of every search measurement that succeeded.
+    pub measured: Vec<(usize, Evaluation)>,
+    /// What relaxing bounds would bring.
+    pub relaxations: Vec<Relaxation>,
+    /// What a reader must know.
+    pub warnings: Vec<String>,
+}
+
+impl Problem<'_> {
+    /// The bounds as the solver takes them.
+    pub fn solver_bounds(&self) -> Bounds {
+        let bound = |b: &MetricBound| Bound { name: b.metric.to_string(), limit: b.limit };
+        Bounds(self.bounds.iter().map(bound).collect())
+    }
+}
+
+/// Why a search can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// Interrupted, or the disk is full.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The models can't be fitted.
+    #[error("the predictive models can't be fitted: {0}")]
+    Surrogate(#[from] SurrogateError),
+    /// A forecast is not a number.
+    #[error(transparent)]
+    Solver(#[from] solver::SolverError),
+    /// Not one measurement succeeded.
+    #[error("all {attempts} measurements failed; the last one: {reason}")]
+    NothingMeasured {
+        /// How many were tried.
+        attempts: usize,
+        /// Why the last one failed.
+        reason: String,
+    },
+}
+
+/// Runs the search on `problem`.
+///
+/// # Errors
+/// [`SearchError`]; everything measured before stays on disk.
+pub fn run(problem: &Problem<'_>, executor: &mut Executor<'_>) -> Result<Findings, SearchError> {
+    let mut search = Search { problem, measured: Vec::new(), tried: BTreeSet::new(), last_failure: None };
+    search.explore(executor)?;
+    search.improve(executor)?;
+    search.conclude(executor)
+}
+
+/// The search's state: what was measured so far.
+struct Search<'a> {
+    problem: &'a Problem<'a>,
+    measured: Vec<(usize, Evaluation)>,
+    tried: BTreeSet<usize>,
+    last_failure: Option<String>,
+}
+
+impl Search<'_> {
+    /// Whether the allowance of search measurements is spent.
+    fn spent(&self, executor: &Executor<'_>) -> bool {
+        let evaluations = self.problem.plan.evaluations.min(self.problem.candidates.len());
+        self.tried.len() >= evaluations || self.problem.seconds.is_some_and(|limit| executor.spent_seconds() >= limit)
+    }
+
+    /// Measures candidate `index` at the search's fidelity.
+    fn measure(&mut self, executor: &mut Executor<'_>, index: usize, reason: String) -> Result<(), SearchError> {
+        let evaluation = executor.measure(&Job {
+            candidate: &self.problem.candidates[index],
+            fidelity: self.problem.plan.search,
+            seed: self.problem.seed,
+            settled_above: None,
+            reason,
+        })?;
+        self.tried.insert(index);
+        match &evaluation.outcome {
+            Outcome::Done(_) => self.measured.push((index, evaluation)),
+            Outcome::Failed { reason } => self.last_failure = Some(reason.clone()),
+        }
+        Ok(())
+    }
+
+    /// First measurements, spread over split × depth.
+    fn explore(&mut self, executor: &mut Executor<'_>) -> Result<(), SearchError> {
+        let candidates = self.problem.candidates;
+        let count = self.problem.plan.initial().min(candidates.len());
+        let points: Vec<solver::SpreadPoint> = candidates
+            .iter()
+            .map(|c| solver::SpreadPoint { category: c.split_index, coordinates: c.features() })
+            .collect();
+        for index in solver::spread(&points, count, self.problem.seed)? {
+            if self.spent(executor) {
+                break;
+            }
+            self.measure(executor, index, "first measurements, spread over split and depth".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Proposes by expected constrained improvement until the allowance is spent.
+    fn improve(&mut self, executor: &mut Executor<'_>) -> Result<(), SearchError> {
+        while !self.spent(executor) && !self.measured.is_empty() {
+            let models = self.fit()?;
+            let gain = Gain::prior(&self.problem.plan);
+            let forecasts = models.forecasts(self.problem.candidates, self.problem.bounds, &gain);
+            let incumbent = match solver::solve(&forecasts, &self.problem.solver_bounds(), self.problem.confidence)? {
+                Solution::Best { index, .. } => Some(forecasts[index].objective.mean),
+                Solution::Infeasible { .. } => None,
+            };
+            let Some((index, score)) =
+                solver::propose(&forecasts, &self.problem.solver_bounds(), incumbent, |i| !self.tried.contains(&i))?
+            else {
+                break;
+            };
+            let reason = match incumbent {
+                Some(_) => format!("log expected constrained improvement {score:.2}"),
+                None => format!("nothing feasible yet: log probability of feasibility {score:.2}"),
+            };
+            self.measure(executor, index, reason)?;
+        }
+        Ok(())
+    }
+
+    /// Solves and verifies, until a design holds or the attempts are spent.
+    fn conclude(&mut self, executor: &mut Executor<'_>) -> Result<Findings, SearchError> {
+        if self.measured.is_empty() {
+            return Err(SearchError::NothingMeasured {
+                attempts: self.tried.len(),
+                reason: self.last_failure.clone().unwrap_or_else(|| "none was made".to_owned()),
+            });
+        }
+        let problem = self.problem;
+        let models = self.fit()?;
+        let mut warnings = Vec::new();
+        let trusted = models.trusted(&mut warnings);
+        let mut gain = Gain::prior(&problem.plan);
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        let mut refuted = BTreeSet::new();
+        let mut forecasts;
+        let (status, chosen, probability, binding) = loop {
+            forecasts = models.forecasts(problem.candidates, problem.bounds, &gain);
+            let admitted: Vec<usize> =
+                (0..forecasts.len()).filter(|i| !refuted.contains(i) && (trusted || self.tried.contains(i))).collect();
+            let subset: Vec<Forecast> = admitted.iter().map(|&i| forecasts[i].clone()).collect();
+            if subset.is_empty() {
+                // Everything that may be believed was refuted, for reasons that the verdicts give.
+                let last = verdicts.last().and_then(|v| problem.candidates.iter().position(|c| c.id == v.design));
+                break (Status::Unverified, last, 0.0, None);
+            }
+            let (index, probability, binding) =
+                match solver::solve(&subset, &self.problem.solver_bounds(), problem.confidence)? {
+                    Solution::Best { index, probability } => (admitted[index], probability, None),
+                    Solution::Infeasible { nearest, probability, binding, .. } => {
+                        (admitted[nearest], probability, problem.bounds.get(binding).map(|b| b.metric))
+                    }
+                };
+            if probability < HOPELESS {
+                break (Status::Infeasible, Some(index), probability, binding);
+            }
+            if verdicts.len() >= problem.plan.verification_attempts {
+                break (Status::Unverified, Some(index), probability, binding);
+            }
+            let verdict = verify::verify(
+                executor,
+                &problem.candidates[index],
+                problem.bounds,
+                problem.confidence,
+                &problem.plan,
+                problem.seed,
+            )?;
+            gain.learn(&models, &problem.candidates[index], &verdict);
+            let holds = verdict.holds;
+            verdicts.push(verdict);
+            if holds {
+                let tightest = tightest(&verdicts[verdicts.len() - 1]);
+                break (Status::Verified, Some(index), probability, tightest);
+            }
+            refuted.insert(index);
+        };
+        let relaxations = self.relaxations(&forecasts, chosen)?;
+        Ok(Findings {
+            status,
+            chosen,
+            probability,
+            verdicts,
+            binding,
+            models,
+            gain,
+            measured: std::mem::take(&mut self.measured),
+            relaxations,
+            warnings,
+        })
+    }
+
+    fn fit(&self) -> Result<Models, SearchError> {
+        let rows: Vec<_> =
+            self.measured.iter().map(|(index, evaluation)| (&self.problem.candidates[*index], evaluation)).collect();
+        Ok(Models::fit(&rows, self.problem.bounds, self.problem.seed)?)
+    }
+
+    fn relaxations(&self, forecasts: &[Forecast], chosen: Option<usize>) -> Result<Vec<Relaxation>, SearchError> {
+        let Some(chosen) = chosen else {
+            return Ok(Vec::new());
+        };
+        let now = models_accuracy(&forecasts[chosen]);
+        let relaxed = solver::relaxations(forecasts, &self.problem.solver_bounds(), self.problem.confidence, 0.1)?;
+        Ok(relaxed
+            .into_iter()
+            .filter_map(|r| {
+                let index = r.best?;
+                let metric = self.problem.bounds[r.bound].metric;
+                Some(Relaxation {
+                    metric,
+                    limit: r.limit,
+                    design: self.problem.candidates[index].id.clone(),
+                    gain: models_accuracy(&forecasts[index]) - now,
+                })
+            })
+            .collect())
+    }
+}
+
+/// The forecast's accuracy on its natural scale.
+fn models_accuracy(forecast: &Forecast) -> f64 {
+    model::from_logit(forecast.objective.mean)
+}
+
+/// The bound that a verified design comes nearest to.
+fn tightest(verdict: &Verdict) -> Option<Metric> {
+    let slack = |f: &verify::VerifiedFigure| Some((f.metric, f.limit? - f.upper?));
+    let mut all: Vec<_> = verdict.figures.iter().filter_map(slack).collect();
+    all.sort_by(|a, b| a.1.total_cmp(&b.1));
+    all.first().map(|&(metric, _)| metric)
+}
+
+#[cfg(test)]
+mod tests;

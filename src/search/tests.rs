@@ -1,0 +1,222 @@
+//! The whole loop on a mock estimator: seconds, not minutes, and an answer that is known.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::*;
+use crate::backbone::Architecture;
+use crate::config::{EffortLevel, PrecisionEntry};
+use crate::estimate::mock::{MockEstimator, truth};
+use crate::estimate::{Estimator, Watch};
+use crate::exec::Observer;
+use crate::space::{ChannelChoice, Cost, Design, Selection};
+use crate::store::{Header, Inputs, Study};
+
+/// Counts fresh measurements and interrupts before the one of number `stop`.
+#[derive(Default)]
+struct Counter {
+    fresh: Cell<usize>,
+    stop: Option<usize>,
+}
+
+impl Watch for Counter {
+    fn progress(&self, _: &str, _: f64) -> ControlFlow<()> {
+        match self.stop {
+            Some(stop) if self.fresh.get() >= stop => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Observer for Counter {
+    fn started(&self, _: &Job<'_>, _: usize, _: usize) {}
+    fn finished(&self, _: &Evaluation, fresh: bool) {
+        self.fresh.set(self.fresh.get() + usize::from(fresh));
+    }
+}
+
+fn candidates() -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for layer in &Architecture::Vgg16.layers()[1..7] {
+        for depth in [4usize, 8, 16, 32, 64] {
+            for draw in 0..3u16 {
+                let design = Design {
+                    split: layer.name.to_owned(),
+                    channels: ChannelChoice::set((0..depth as u16).map(|c| (c + 7 * draw) % 64).collect()),
+                };
+                if design.channels.depth() < 64 || draw == 0 {
+                    all.push(Candidate {
+                        id: design.id(),
+                        split_index: layer.index,
+                        selections: vec![Selection::Random { seed: draw.into() }],
+                        cost: Cost::new(
+                            &Architecture::Vgg16.layers()[..=layer.index],
+                            32,
+                            depth,
+                            PrecisionEntry::default(),
+                        ),
+                        linear_attack: 20.0 - layer.index as f64 + (depth as f64).log2(),
+                        class_separation: (depth as f64).log2() + layer.index as f64,
+                        design,
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+fn study(dir: &Path) -> (Study, Vec<crate::store::Event>) {
+    let hash = |text: &str| text.to_owned();
+    let inputs = Inputs { budget: hash("b"), space: hash("s"), data: hash("d"), weights: hash("w") };
+    let header = Header::new("mock", inputs, serde_json::Value::Null);
+    let (study, recovered) = Study::open(dir, &header).unwrap();
+    (study, recovered.events)
+}
+
+fn solve(
+    dir: &Path,
+    limit: f64,
+    mock: impl Fn() -> MockEstimator,
+    counter: &Counter,
+) -> Result<(Findings, Vec<Candidate>), SearchError> {
+    let candidates = candidates();
+    let plan = Plan { evaluations: 18, ..Plan::of(EffortLevel::Quick) };
+    let bounds = [MetricBound { metric: Metric::PsnrMean, limit }];
+    let problem = Problem { candidates: &candidates, bounds: &bounds, confidence: 0.95, seed: 3, plan, seconds: None };
+    let (study, recovered) = study(dir);
+    let estimators: Vec<Box<dyn Estimator>> = vec![Box::new(mock())];
+    let mut executor = Executor::new(study, &recovered, estimators, counter, 18);
+    let findings = run(&problem, &mut executor)?;
+    Ok((findings, candidates))
+}
+
+/// What verification adds, as the quick plan expects.
+const GAIN: f64 = 3.5;
+
+fn honest() -> MockEstimator {
+    MockEstimator { noise: 0.1, gain: GAIN, converges: true }
+}
+
+/// The best accuracy that meets the limit for certain.
+fn optimum(limit: f64) -> f64 {
+    candidates()
+        .iter()
+        .map(|c| truth(c.split_index, c.design.channels.depth()))
+        .filter(|(_, psnr)| psnr + GAIN + 1.8 < limit)
+        .map(|(accuracy, _)| accuracy)
+        .fold(0.0, f64::max)
+}
+
+#[test]
+fn finds_a_verified_design_near_the_optimum() {
+    for limit in [24.0, 26.5, 29.0] {
+        let folder = tempfile::tempdir().unwrap();
+        let (findings, candidates) = solve(folder.path(), limit, honest, &Counter::default()).unwrap();
+        assert_eq!(findings.status, Status::Verified, "{limit}: {:?}", findings.verdicts);
+        let chosen = &candidates[findings.chosen.unwrap()];
+        let (accuracy, psnr) = truth(chosen.split_index, chosen.design.channels.depth());
+        assert!(psnr + GAIN <= limit + 0.2, "{limit}: {} leaks {psnr}", chosen.id);
+        assert!(accuracy > optimum(limit) - 0.015, "{limit}: {accuracy} is far below {}", optimum(limit));
+        assert_eq!(findings.measured.len(), 18);
+    }
+}
+
+#[test]
+fn never_measures_a_design_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (findings, _) = solve(folder.path(), 26.5, honest, &Counter::default()).unwrap();
+    let distinct: BTreeSet<usize> = findings.measured.iter().map(|(index, _)| *index).collect();
+    assert_eq!(distinct.len(), findings.measured.len());
+}
+
+#[test]
+fn an_impossible_bound_is_infeasible_and_names_what_binds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (findings, candidates) = solve(folder.path(), 9.0, honest, &Counter::default()).unwrap();
+    assert_eq!(findings.status, Status::Infeasible);
+    assert_eq!(findings.binding, Some(Metric::PsnrMean));
+    let nearest = &candidates[findings.chosen.unwrap()];
+    assert_eq!((nearest.design.split.as_str(), nearest.design.channels.depth()), ("conv3_3", 4));
+    assert!(findings.verdicts.is_empty(), "nothing hopeless is put to verification");
+}
+
+#[test]
+fn an_attack_that_does_not_converge_is_never_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = || MockEstimator { converges: false, ..honest() };
+    let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
+    assert_ne!(findings.status, Status::Verified);
+    assert!(findings.verdicts.iter().all(|v| !v.holds && !v.converged));
+}
+
+#[test]
+fn a_verification_above_the_limit_refutes_and_the_next_design_is_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = || MockEstimator { gain: 2.0 * GAIN, ..honest() };
+    let (findings, candidates) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
+    assert!(!findings.verdicts[0].holds, "the plan expects half of what verification adds");
+    assert!(findings.verdicts.len() > 1);
+    if findings.status == Status::Verified {
+        let chosen = &candidates[findings.chosen.unwrap()];
+        assert!(truth(chosen.split_index, chosen.design.channels.depth()).1 + 2.0 * GAIN < 26.7);
+    }
+}
+
+#[test]
+fn an_interrupted_study_resumes_to_the_same_answer_and_repeats_nothing() {
+    let whole = tempfile::tempdir().unwrap();
+    let (expected, _) = solve(whole.path(), 26.5, honest, &Counter::default()).unwrap();
+    let broken = tempfile::tempdir().unwrap();
+    let first = Counter { stop: Some(7), ..Counter::default() };
+    let stopped = solve(broken.path(), 26.5, honest, &first);
+    assert!(matches!(stopped, Err(SearchError::Exec(ExecError::Interrupted))));
+    let second = Counter::default();
+    let (found, _) = solve(broken.path(), 26.5, honest, &second).unwrap();
+    assert_eq!(found.chosen, expected.chosen);
+    assert_eq!(found.verdicts, expected.verdicts);
+    let order = |f: &Findings| f.measured.iter().map(|(i, _)| *i).collect::<Vec<_>>();
+    assert_eq!(order(&found), order(&expected));
+    assert_eq!(first.fresh.get(), 7);
+    let total = expected.measured.len() + expected.verdicts.iter().map(|v| v.seeds.len()).sum::<usize>();
+    assert_eq!(first.fresh.get() + second.fresh.get(), total);
+}
+
+struct Failing;
+impl Estimator for Failing {
+    fn name(&self) -> &'static str {
+        "failing"
+    }
+    fn estimate(
+        &mut self,
+        request: &crate::estimate::Request<'_>,
+        watch: &dyn Watch,
+    ) -> Result<crate::estimate::Estimate, crate::estimate::EstimateError> {
+        if request.design.channels.depth() == 8 {
+            panic!("depth 8 is not to its taste");
+        }
+        honest().estimate(request, watch)
+    }
+}
+
+#[test]
+fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
+    let folder = tempfile::tempdir().unwrap();
+    let candidates = candidates();
+    let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 26.5 }];
+    let plan = Plan { evaluations: 20, ..Plan::of(EffortLevel::Quick) };
+    let problem = Problem { candidates: &candidates, bounds: &bounds, confidence: 0.95, seed: 3, plan, seconds: None };
+    let (study, recovered) = study(folder.path());
+    let counter = Counter::default();
+    let mut executor = Executor::new(study, &recovered, vec![Box::new(Failing)], &counter, 20);
+    let findings = run(&problem, &mut executor).unwrap();
+    assert_eq!(findings.status, Status::Verified);
+    let failed: Vec<_> = (executor.evaluations().into_iter())
+        .filter_map(|e| match e.outcome {
+            Outcome::Failed { reason } => Some(reason),
+            Outcome::Done(_) => None,
+        })
+        .collect();
+    assert!(!failed.is_empty() && failed.iter().all(|r| r.contains("not to its taste")), "{failed:?}");
+}

@@ -1,0 +1,193 @@
+//! Verification: the winner measured again, with fresh seeds, more data and longer training.
+//!
+//! The privacy claim rests on these figures alone. Per bound, the *largest* figure over the fresh seeds is
+//! taken (an attacker keeps the best of several trainings), extended to sixteen times the training along the attack's
+//! learning curve, and raised by a one-sided Student-t margin over the evaluation images. The allowance for error, 1 − confidence, is divided by the number of bounds and of
+//! designs that may be put to verification (Bonferroni), so that trying several designs does not dilute it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::exec::{ExecError, Executor, Job};
+use crate::measurement::{Evaluation, Fidelity, Metric, Outcome};
+use crate::metrics::student_t_quantile;
+use crate::protocol::Plan;
+use crate::space::Candidate;
+use crate::store::{self, Verification};
+
+/// A privacy bound: `metric` must not exceed `limit`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MetricBound {
+    /// What is bounded.
+    pub metric: Metric,
+    /// Its largest allowed value.
+    pub limit: f64,
+}
+
+/// One figure of a verification.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct VerifiedFigure {
+    /// Which figure.
+    pub metric: Metric,
+    /// Over the fresh seeds: the largest for a leakage, the mean for the accuracy.
+    pub value: f64,
+    /// Standard error over the evaluation images.
+    pub std_error: f64,
+    /// What sixteen times the training of the attack is expected to reach.
+    pub extended: Option<f64>,
+    /// One-sided upper confidence limit of the extended figure, where the metric is bounded.
+    pub upper: Option<f64>,
+    /// The bound, where there is one.
+    pub limit: Option<f64>,
+}
+
+/// The result of putting one design to verification.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The design.
+    pub design: crate::measurement::DesignId,
+    /// Whether every bound holds and every attack converged.
+    pub holds: bool,
+    /// Whether every attack converged on the attacker's validation images.
+    pub converged: bool,
+    /// Why it does not hold, in words; empty where it holds.
+    pub objections: Vec<String>,
+    /// The figures.
+    pub figures: Vec<VerifiedFigure>,
+    /// Protocol of the trainings.
+    pub fidelity: Fidelity,
+    /// The fresh seeds.
+    pub seeds: Vec<u64>,
+}
+
+impl Verdict {
+    /// The figure for `metric`.
+    pub fn figure(&self, metric: Metric) -> Option<&VerifiedFigure> {
+        self.figures.iter().find(|f| f.metric == metric)
+    }
+}
+
+/// Seeds that no search measurement uses.
+fn fresh_seeds(study_seed: u64, count: usize) -> Vec<u64> {
+    (0..count as u64).map(|k| study_seed.wrapping_add(1_000_003 * (k + 1))).collect()
+}
+
+/// Measures `candidate` as the plan's verification says and judges it against `bounds`.
+///
+/// # Errors
+/// As [`Executor::measure`].
+pub fn verify(
+    executor: &mut Executor<'_>,
+    candidate: &Candidate,
+    bounds: &[MetricBound],
+    confidence: f64,
+    plan: &Plan,
+    study_seed: u64,
+) -> Result<Verdict, ExecError> {
+    let seeds = fresh_seeds(study_seed, plan.verification_seeds);
+    let mut evaluations = Vec::with_capacity(seeds.len());
+    for (k, &seed) in seeds.iter().enumerate() {
+        let evaluation = executor.measure(&Job {
+            candidate,
+            fidelity: plan.verification,
+            seed,
+            settled_above: bounds.iter().find(|b| b.metric == Metric::PsnrMean).map(|b| b.limit),
+            reason: format!("verification, fresh seed {} of {}", k + 1, seeds.len()),
+        })?;
+        let hopeless = exceeds(&evaluation, bounds);
+        evaluations.push(evaluation);
+        // One seed far beyond a bound refutes: the others could only confirm it.
+        if hopeless {
+            break;
+        }
+    }
+    let trials = (bounds.len() * plan.verification_attempts).max(1) as f64;
+    let verdict = judge(candidate, &evaluations, bounds, (1.0 - confidence) / trials, plan.verification);
+    executor.record(Verification {
+        design: verdict.design.clone(),
+        verdict: match verdict.holds {
+            true => store::Verdict::Verified,
+            false => store::Verdict::Refuted,
+        },
+        explanation: verdict.objections.join("; "),
+    })?;
+    Ok(verdict)
+}
+
+/// Whether some bounded figure lies above its limit.
+fn exceeds(evaluation: &Evaluation, bounds: &[MetricBound]) -> bool {
+    let Outcome::Done(rows) = &evaluation.outcome else {
+        return true;
+    };
+    bounds.iter().any(|bound| rows.iter().any(|row| row.metric == bound.metric && row.value > bound.limit))
+}
+
+/// Judges finished evaluations; `error_rate` is allowed per bound.
+fn judge(
+    candidate: &Candidate,
+    evaluations: &[Evaluation],
+    bounds: &[MetricBound],
+    error_rate: f64,
+    fidelity: Fidelity,
+) -> Verdict {
+    let mut objections = Vec::new();
+    let mut rows = Vec::new();
+    for evaluation in evaluations {
+        match &evaluation.outcome {
+            Outcome::Done(measured) => rows.extend(measured),
+            Outcome::Failed { reason } => objections.push(format!("a training failed: {reason}")),
+        }
+    }
+    let converged = rows.iter().filter(|r| r.metric == Metric::AttackConverged).all(|r| r.value > 0.5);
+    if !converged {
+        objections.push(
+            "an attack improved so fast when its training ended that its end can't be foretold: its figure is a lower bound"
+                .to_owned(),
+        );
+    }
+    let mut metrics: Vec<Metric> = rows.iter().map(|r| r.metric).collect();
+    metrics.sort_unstable();
+    metrics.dedup();
+    metrics.retain(|m| !Metric::ALL.iter().any(|of| of.extended() == Some(*m)));
+    let mut figures = Vec::new();
+    for metric in metrics {
+        let of_metric: Vec<_> = rows.iter().filter(|r| r.metric == metric).collect();
+        let Some(worst) = of_metric.iter().max_by(|a, b| a.value.total_cmp(&b.value)) else {
+            continue;
+        };
+        let value = match metric {
+            Metric::Accuracy => of_metric.iter().map(|r| r.value).sum::<f64>() / of_metric.len() as f64,
+            _ => worst.value,
+        };
+        let extended = metric.extended().and_then(|extended| {
+            let values = rows.iter().filter(|r| r.metric == extended).map(|r| r.value);
+            values.max_by(f64::total_cmp)
+        });
+        let limit = bounds.iter().find(|b| b.metric == metric).map(|b| b.limit);
+        let upper = limit.map(|_| {
+            let freedom = (worst.n.max(2) - 1) as f64;
+            // An argument outside (0, 1) can't be: the error rate comes from a validated confidence.
+            let margin = student_t_quantile(1.0 - error_rate, freedom).unwrap_or(f64::INFINITY);
+            extended.unwrap_or(value).max(value) + margin * worst.std_error
+        });
+        if let (Some(upper), Some(limit)) = (upper, limit)
+            && upper > limit
+        {
+            objections.push(format!("{metric} may reach {upper:.2}, above its limit {limit:.2}"));
+        }
+        figures.push(VerifiedFigure { metric, value, std_error: worst.std_error, extended, upper, limit });
+    }
+    for bound in bounds {
+        if !figures.iter().any(|f| f.metric == bound.metric) {
+            objections.push(format!("{} was not measured", bound.metric));
+        }
+    }
+    Verdict {
+        design: candidate.id.clone(),
+        holds: objections.is_empty(),
+        converged,
+        objections,
+        figures,
+        fidelity,
+        seeds: evaluations.iter().map(|e| e.seed).collect(),
+    }
+}
