@@ -1,0 +1,231 @@
+//! The page: one HTML file that holds its style, its script, its plots and its pictures, and asks nothing of any network.
+
+mod designs;
+mod gallery;
+mod plots;
+mod table;
+
+use super::ReportError;
+use super::plot::Plots;
+use super::text::{self, escape, plural};
+use super::view::{Chosen, Metric, StudyView};
+use table::Table;
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/script.js");
+/// Forbids every request: what the page needs, it holds.
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+
+/// Writes the page.
+pub(super) fn html(view: &StudyView, plots: &Plots) -> Result<String, ReportError> {
+    let sections = [
+        answer(view),
+        figures(view),
+        plots::budgets(view, &plots.budgets)?,
+        plots::pareto(view, &plots.pareto)?,
+        plots::heatmaps(view, &plots.heatmaps)?,
+        gallery::section(view)?,
+        threat(view),
+        plots::predictions(view, &plots.predictions)?,
+        plots::history(view, &plots.history)?,
+        designs::section(view),
+        provenance(view),
+    ];
+    let name = escape(&view.name);
+    Ok(format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{name} · PrivyNet</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header>\n<p class=\"brand\">PrivyNet report</p>\n<h1>{name}</h1>\n<p class=\"subject\">{}</p>\n</header>\n{}\
+         <main>\n{}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+        escape(&view.subject),
+        navigation(view),
+        sections.concat()
+    ))
+}
+
+/// The list of sections; a section without content has no entry.
+fn navigation(view: &StudyView) -> String {
+    let entries = [
+        ("answer", "Answer", true),
+        ("figures", "Figures", view.chosen.is_some()),
+        ("budgets", "Budgets", true),
+        ("pareto", "Trade-off", true),
+        ("heatmaps", "Heatmaps", true),
+        ("gallery", "Reconstructions", gallery::exists(view)),
+        ("threat", "Meaning", true),
+        ("predictions", "Model", true),
+        ("history", "Search", true),
+        ("designs", "Designs", true),
+        ("provenance", "Provenance", true),
+    ];
+    let links: String = entries
+        .iter()
+        .filter(|(_, _, shown)| *shown)
+        .map(|(id, name, _)| format!("<a href=\"#{id}\">{name}</a>\n"))
+        .collect();
+    format!("<nav aria-label=\"Sections\">\n{links}</nav>\n")
+}
+
+fn answer(view: &StudyView) -> String {
+    let status = view.status;
+    format!(
+        "<section id=\"answer\">\n<h2>Answer <span class=\"badge {}\">{}</span></h2>\n<p class=\"answer\">{}</p>\n{}{}{}</section>\n",
+        status.class(),
+        status.label(),
+        escape(&text::answer(view)),
+        paragraph("floors", &text::floors(view)),
+        list(&view.explanation),
+        if view.warnings.is_empty() {
+            String::new()
+        } else {
+            let heading = plural(view.warnings.len(), "warning");
+            format!(
+                "<div class=\"warning\" role=\"note\">\n<p><strong>{heading}</strong></p>\n{}</div>\n",
+                list(&view.warnings)
+            )
+        }
+    )
+}
+
+/// The chosen design, and what was predicted, measured and verified of it.
+fn figures(view: &StudyView) -> String {
+    let Some(chosen) = &view.chosen else {
+        return String::new();
+    };
+    let sources = [("Predicted", chosen.predicted), ("Measured", chosen.measured), ("Verified", chosen.verified)];
+    let shown: Vec<_> = sources.iter().filter_map(|(name, figures)| Some((*name, (*figures)?))).collect();
+    let mut table = Table::new(
+        "Figures of the design, each with its standard error",
+        ["Figure"].into_iter().chain(shown.iter().map(|s| s.0)),
+    );
+    for metric in Metric::ALL {
+        let values = shown
+            .iter()
+            .map(|(_, figures)| figures.get(metric).map_or_else(|| "–".to_owned(), |e| metric.with_unit(e)));
+        table.row([metric.title().to_owned()].into_iter().chain(values));
+    }
+    let table = if shown.is_empty() { "<p>No figures yet.</p>\n".to_owned() } else { table.html() };
+    format!(
+        "<section id=\"figures\">\n<h2>The design and its figures</h2>\n{}{table}{}</section>\n",
+        design(view, chosen),
+        paragraph("floors", &text::floors(view))
+    )
+}
+
+fn design(view: &StudyView, chosen: &Chosen) -> String {
+    let channels: Vec<_> = chosen.channels.iter().map(ToString::to_string).collect();
+    let mut facts = vec![
+        ("Split layer", chosen.split.clone()),
+        ("Channels kept", format!("{} of {}", chosen.depth, chosen.layer_channels)),
+        ("Selection", chosen.selection.clone()),
+    ];
+    if let Some(row) = view.chosen_row() {
+        facts.push(("Compute", row.macs.text.clone()));
+        facts.push(("Weights", row.bytes.text.clone()));
+        facts.push(("Upload per image", row.upload.text.clone()));
+    }
+    facts.push(("Id", chosen.id.clone()));
+    let facts: String =
+        facts.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(value))).collect();
+    let channels = if channels.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "<details><summary>Indices of the channels kept</summary>\n<p class=\"channels\">{}</p></details>\n",
+            channels.join(", ")
+        )
+    };
+    format!("<dl class=\"facts\">\n{facts}</dl>\n{channels}")
+}
+
+fn threat(view: &StudyView) -> String {
+    let threat = &view.threat;
+    let has = |known: bool| if known { "knows" } else { "does not know" };
+    let pairs = if threat.pairs == 1 {
+        "1 pair of features and image".to_owned()
+    } else {
+        format!("{} pairs of features and image", threat.pairs)
+    };
+    let attacker = format!(
+        "The attacker sees the uploaded features, trains on {}, {} the local net's weights and {} which channels were kept.",
+        pairs,
+        has(threat.knows_local_net),
+        has(threat.knows_channels)
+    );
+    let mut meaning = vec![
+        "Leakage is the best reconstruction that any of the attacks listed here reached on images that no training saw.".to_owned(),
+        "PSNR is the mean squared error over all pixels on a logarithmic scale: 3 dB more is half the error. At the best constant image the \
+         attacker learned nothing about the single image; at the 8×8 thumbnail, about as much as a thumbnail shows; above some 30 dB \
+         the reconstruction is hardly told apart from the original."
+            .to_owned(),
+    ];
+    meaning.extend(threat.remarks.iter().cloned());
+    let limits = [
+        "It is no proof: an attacker with more pairs, more computation or a better attack may recover more.",
+        "The mean does not protect each image: the 95th percentile, the maximum and the most exposed image say how bad it can get.",
+        "PSNR and SSIM compare pixels, not meaning: what an image shows may be guessed from a poor reconstruction, and the cloud net is \
+         trained to tell its class.",
+        "It holds for images like those of the evaluation part; other images need a study of their own.",
+    ]
+    .map(str::to_owned);
+    let attacks = if threat.attacks.is_empty() {
+        "<p>No attack has run yet.</p>\n".to_owned()
+    } else {
+        format!("<p>Attacks that ran:</p>\n{}", list(&threat.attacks))
+    };
+    format!(
+        "<section id=\"threat\">\n<h2>What the leakage figures mean, and what they do not</h2>\n<p>{}</p>\n{attacks}\
+         <h3>They mean</h3>\n{}<h3>They do not mean</h3>\n{}</section>\n",
+        escape(&attacker),
+        list(&meaning),
+        list(&limits)
+    )
+}
+
+fn provenance(view: &StudyView) -> String {
+    let items: String = view
+        .provenance
+        .iter()
+        .map(|item| {
+            format!("<div><dt>{}</dt><dd><code>{}</code></dd></div>\n", escape(&item.name), escape(&item.value))
+        })
+        .collect();
+    let items = if items.is_empty() {
+        "<p>Not recorded.</p>\n".to_owned()
+    } else {
+        format!("<dl class=\"provenance\">\n{items}</dl>\n")
+    };
+    format!("<section id=\"provenance\">\n<h2>Provenance</h2>\n{items}</section>\n")
+}
+
+fn paragraph(class: &str, content: &str) -> String {
+    if content.is_empty() { String::new() } else { format!("<p class=\"{class}\">{}</p>\n", escape(content)) }
+}
+
+fn list(items: &[String]) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let items: String = items.iter().map(|item| format!("<li>{}</li>\n", escape(item))).collect();
+    format!("<ul>\n{items}</ul>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plot::style;
+    use super::STYLE;
+
+    #[test]
+    fn every_colour_that_a_dark_screen_changes_is_named_in_the_style_sheet() {
+        for ink in [style::PAPER, style::BLACK, style::GREY, style::GRID, style::LIMIT] {
+            let (r, g, b) = ink.rgb;
+            for attribute in ["fill", "stroke"] {
+                let selector = format!("[{attribute}=\"#{r:02X}{g:02X}{b:02X}\"]");
+                assert!(STYLE.contains(&selector), "{selector}");
+            }
+        }
+    }
+}

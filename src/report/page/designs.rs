@@ -1,0 +1,117 @@
+//! The table of designs, which the script makes sortable and filterable.
+
+use super::super::text::{self, escape, plural};
+use super::super::view::{DesignRow, Feasibility, Metric, Quantity, StudyView};
+
+/// Rows written at most; the measured ones first, then the likeliest to be feasible. More would weigh megabytes.
+const MOST_ROWS: usize = 2000;
+
+pub(super) fn section(view: &StudyView) -> String {
+    let chosen = view.chosen.as_ref().map(|c| c.id.as_str());
+    let mut rows: Vec<_> = view.designs.iter().collect();
+    rows.sort_by(|a, b| rank(b, chosen).partial_cmp(&rank(a, chosen)).unwrap_or(std::cmp::Ordering::Equal));
+    let omitted = rows.len().saturating_sub(MOST_ROWS);
+    rows.truncate(MOST_ROWS);
+    let measured = rows.iter().filter(|row| row.measured.is_some()).count();
+    let intro = match (rows.len(), omitted) {
+        (0, _) => "No designs yet.".to_owned(),
+        (_, 0) => format!("{}, {measured} of them measured.", plural(rows.len(), "design")),
+        (_, omitted) => format!(
+            "The {} measured or likeliest to be within budget; {omitted} more are in the study's table (privynet show {} --csv).",
+            plural(rows.len(), "design"),
+            view.name
+        ),
+    };
+    let columns: String =
+        COLUMNS.iter().map(|(name, kind)| format!("<th scope=\"col\" data-kind=\"{kind}\">{name}</th>")).collect();
+    let body: String = rows.into_iter().map(|row| line(row, chosen == Some(row.id.as_str()))).collect();
+    format!(
+        "<section id=\"designs\">\n<h2>All designs</h2>\n<p>{} {}</p>\n<div id=\"filters\" hidden></div>\n\
+         <div class=\"scroll tall\" tabindex=\"0\" role=\"group\" aria-label=\"Table of designs\"><table id=\"design-table\">\n\
+         <caption>★ chosen, ◆ on the measured Pareto front; ~ marks a prediction; figures with standard errors</caption>\n\
+         <thead><tr>{columns}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n\
+         <p class=\"only-print\">In print, only measured designs are listed.</p>\n</section>\n",
+        escape(&intro),
+        escape(&text::floors(view)),
+    )
+}
+
+const COLUMNS: [(&str, &str); 13] = [
+    ("", "number"),
+    ("Split", "number"),
+    ("Channels", "number"),
+    ("Selection", "text"),
+    ("Accuracy (%)", "number"),
+    ("PSNR mean (dB)", "number"),
+    ("p95 (dB)", "number"),
+    ("SSIM", "number"),
+    ("P(within budget)", "number"),
+    ("Compute", "number"),
+    ("Weights", "number"),
+    ("Upload", "number"),
+    ("Budgets", "text"),
+];
+
+fn rank(row: &DesignRow, chosen: Option<&str>) -> (bool, bool, bool, f64, f64) {
+    let accuracy = row.best(Metric::Accuracy).map_or(0.0, |(e, _)| e.value);
+    (
+        chosen == Some(row.id.as_str()),
+        row.pareto,
+        row.measured.is_some(),
+        row.probability_feasible.unwrap_or(0.0),
+        accuracy,
+    )
+}
+
+fn line(row: &DesignRow, chosen: bool) -> String {
+    let (mark, rank, meaning) = match (chosen, row.pareto) {
+        (true, _) => ("★", 2, "chosen"),
+        (false, true) => ("◆", 1, "on the Pareto front"),
+        (false, false) => ("", 0, ""),
+    };
+    let mark = if mark.is_empty() {
+        String::new()
+    } else {
+        format!("<span role=\"img\" aria-label=\"{meaning}\">{mark}</span>")
+    };
+    let state = if row.measured.is_some() { "measured" } else { "predicted" };
+    let figures: String = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean]
+        .map(|metric| figure(row, metric))
+        .concat();
+    let probability = row.probability_feasible.map_or_else(|| cell(-1.0, "–"), |p| cell(p, &text::percent(p)));
+    let quantity = |q: &Quantity| cell(q.value, &q.text);
+    let verdict = match row.feasibility {
+        Feasibility::Feasible => "yes",
+        Feasibility::Infeasible => "no",
+        Feasibility::Uncertain => "maybe",
+    };
+    format!(
+        "<tr class=\"{state}{}\" data-design=\"{}\" data-split=\"{split}\" data-depth=\"{depth}\" data-selection=\"{}\" data-verdict=\"{verdict}\">\
+         <td data-v=\"{rank}\">{mark}</td><td data-v=\"{}\">{split}</td><td data-v=\"{depth}\">{depth}</td><td>{}</td>\
+         {figures}{probability}{}{}{}<td>{}</td></tr>\n",
+        if chosen { " chosen" } else { "" },
+        escape(&row.id),
+        escape(&row.selection_kind),
+        row.split_index,
+        escape(&row.selection),
+        quantity(&row.macs),
+        quantity(&row.bytes),
+        quantity(&row.upload),
+        row.feasibility.label(),
+        split = escape(&row.split),
+        depth = row.depth,
+    )
+}
+
+fn figure(row: &DesignRow, metric: Metric) -> String {
+    match row.best(metric) {
+        Some((estimate, true)) => cell(estimate.value, &metric.number_with_error(estimate)),
+        Some((estimate, false)) => cell(estimate.value, &format!("~{}", metric.number_with_error(estimate))),
+        None => cell(-1.0, "–"),
+    }
+}
+
+/// A cell that sorts by a number.
+fn cell(value: f64, text: &str) -> String {
+    format!("<td data-v=\"{value}\">{}</td>", escape(text))
+}

@@ -1,0 +1,193 @@
+//! Accuracy and leakage over split layer × depth, side by side.
+
+use super::super::text::fixed;
+use super::super::view::{DesignRow, Estimate, Metric, StudyView};
+use super::axes::Range;
+use super::font;
+use super::scene::{Align, Label, Point, Scene};
+use super::style::{BLACK, GREY, GRID, LIMIT, SMALL, TEXT, WIDTH, contrasting, placeholder, viridis};
+
+/// The design that stands for one split and depth: of the measured ones, else of the predicted ones, the most accurate.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Cell {
+    pub accuracy: Option<Estimate>,
+    pub psnr_mean: Option<Estimate>,
+    pub measured: bool,
+}
+
+/// The table behind both heatmaps.
+#[derive(Debug)]
+pub(in super::super) struct Grid {
+    pub splits: Vec<String>,
+    pub depths: Vec<usize>,
+    /// `cells[split][depth]`; `None` where the space has no such design.
+    pub cells: Vec<Vec<Option<Cell>>>,
+}
+
+impl Grid {
+    pub fn new(view: &StudyView) -> Self {
+        let splits = view.splits();
+        let depths = view.depths();
+        let mut best: Vec<Vec<Option<&DesignRow>>> = vec![vec![None; depths.len()]; splits.len()];
+        for row in view.designs.iter().filter(|row| row.measured.is_some() || row.predicted.is_some()) {
+            let split = splits.binary_search(&(row.split_index, row.split.as_str()));
+            if let (Ok(split), Ok(depth)) = (split, depths.binary_search(&row.depth)) {
+                let cell = &mut best[split][depth];
+                if cell.is_none_or(|current| rank(row) > rank(current)) {
+                    *cell = Some(row);
+                }
+            }
+        }
+        let cell = |row: &DesignRow| {
+            let figures = row.measured.or(row.predicted)?;
+            Some(Cell { accuracy: figures.accuracy, psnr_mean: figures.psnr_mean, measured: row.measured.is_some() })
+        };
+        let cells = best.into_iter().map(|line| line.into_iter().map(|row| row.and_then(cell)).collect()).collect();
+        Self { splits: splits.into_iter().map(|(_, name)| name.to_owned()).collect(), depths, cells }
+    }
+}
+
+fn rank(row: &DesignRow) -> (bool, f64) {
+    let accuracy = row.measured.or(row.predicted).and_then(|f| f.accuracy).map_or(f64::NEG_INFINITY, |e| e.value);
+    (row.measured.is_some(), accuracy)
+}
+
+impl Cell {
+    pub fn get(&self, metric: Metric) -> Option<Estimate> {
+        if metric == Metric::Accuracy { self.accuracy } else { self.psnr_mean }
+    }
+}
+
+const CELL_HEIGHT: f64 = 42.0;
+const TOP: f64 = 64.0;
+
+/// Draws both heatmaps.
+pub(in super::super) fn draw(view: &StudyView) -> Scene {
+    let grid = Grid::new(view);
+    let title = "Accuracy and mean PSNR over split layer and number of channels";
+    let height = TOP + CELL_HEIGHT * grid.splits.len().max(3) as f64 + 84.0;
+    let mut scene = Scene::new("heatmaps", title, WIDTH, height);
+    if grid.cells.iter().flatten().all(Option::is_none) {
+        placeholder(&mut scene, "No design has been measured or predicted yet.");
+        return scene;
+    }
+    let names = grid.splits.iter().map(|name| font::width(name, SMALL, false)).fold(0.0, f64::max) + 16.0;
+    let gap = 44.0;
+    let width = (WIDTH - names - gap - 8.0) / 2.0;
+    for (line, name) in grid.splits.iter().enumerate() {
+        let y = TOP + CELL_HEIGHT * (line as f64 + 0.5);
+        scene.text(Label::new((names - 10.0, y), name.clone(), SMALL, BLACK, Align::Right));
+    }
+    panel(&mut scene, &grid, Metric::Accuracy, None, (names, width));
+    panel(&mut scene, &grid, Metric::PsnrMean, view.limits.psnr_mean_max, (names + width + gap, width));
+    let y = height - 14.0;
+    let text = "Bold in a frame: measured. Plain with ~: predicted.";
+    scene.text(Label::new((names, y), text, SMALL, GREY, Align::Left));
+    if view.limits.psnr_mean_max.is_some() {
+        let x = names + width + gap;
+        scene.line((x, y), (x + 22.0, y), 3.0, LIMIT);
+        scene.text(Label::new(
+            (x + 30.0, y),
+            "leakage limit: beyond it a design is over budget",
+            SMALL,
+            GREY,
+            Align::Left,
+        ));
+    }
+    scene
+}
+
+fn panel(scene: &mut Scene, grid: &Grid, metric: Metric, limit: Option<f64>, (left, width): (f64, f64)) {
+    let values =
+        || grid.cells.iter().flatten().flatten().filter_map(|cell| cell.get(metric)).map(|e| e.value * metric.scale());
+    let range = Range::around(values(), 0.0, 1e-9);
+    let share = |v: f64| {
+        if range.high - range.low > 1e-6 { (v - range.low) / (range.high - range.low) } else { 0.5 }
+    };
+    let cell_width = width / grid.depths.len() as f64;
+    let corner =
+        |line: usize, column: usize| -> Point { (left + cell_width * column as f64, TOP + CELL_HEIGHT * line as f64) };
+    let bottom = TOP + CELL_HEIGHT * grid.splits.len() as f64;
+
+    let heading = match metric {
+        Metric::Accuracy => "Accuracy (%): higher is more useful",
+        _ => "Mean PSNR (dB): lower is more private",
+    };
+    scene.text(Label::new((left + width / 2.0, 16.0), heading, TEXT, BLACK, Align::Centre).bold());
+    scene.text(Label::new((left + width / 2.0, 34.0), "channels kept", SMALL, GREY, Align::Centre));
+    for (column, depth) in grid.depths.iter().enumerate() {
+        let at = (left + cell_width * (column as f64 + 0.5), 52.0);
+        scene.text(Label::new(at, depth.to_string(), SMALL, BLACK, Align::Centre));
+    }
+    for (line, cells) in grid.cells.iter().enumerate() {
+        for (column, cell) in cells.iter().enumerate() {
+            let (x, y) = corner(line, column);
+            let (right, low) = (x + cell_width, y + CELL_HEIGHT);
+            let Some((estimate, measured)) = cell.and_then(|c| Some((c.get(metric)?, c.measured))) else {
+                scene.frame((x + 1.0, y + 1.0), (right - 1.0, low - 1.0), 0.75, GRID);
+                scene.text(Label::new((x + cell_width / 2.0, y + CELL_HEIGHT / 2.0), "–", SMALL, GREY, Align::Centre));
+                continue;
+            };
+            let value = estimate.value * metric.scale();
+            let fill = viridis(share(value));
+            let ink = contrasting(fill);
+            scene.rectangle((x + 1.0, y + 1.0), (right - 1.0, low - 1.0), fill);
+            let size = (cell_width / 4.2).min(TEXT);
+            let centre = (x + cell_width / 2.0, y + CELL_HEIGHT / 2.0);
+            if measured {
+                scene.frame((x + 3.5, y + 3.5), (right - 3.5, low - 3.5), 1.25, ink);
+                scene.text(Label::new(centre, fixed(value, 1), size, ink, Align::Centre).bold());
+            } else {
+                scene.text(Label::new(centre, format!("~{}", fixed(value, 1)), size, ink, Align::Centre));
+            }
+        }
+    }
+    if let Some(limit) = limit {
+        boundary(scene, grid, metric, limit, &corner);
+    }
+    colour_bar(scene, range, (left, left + width), bottom + 20.0);
+}
+
+/// A thick line between cells within the limit and cells beyond it.
+fn boundary(scene: &mut Scene, grid: &Grid, metric: Metric, limit: f64, corner: &dyn Fn(usize, usize) -> Point) {
+    let beyond = |line: usize, column: usize| {
+        let cell = grid.cells.get(line)?.get(column)?.as_ref()?;
+        Some(cell.get(metric)?.value > limit)
+    };
+    let differ = |a: Option<bool>, b: Option<bool>| matches!((a, b), (Some(a), Some(b)) if a != b);
+    for line in 0..grid.splits.len() {
+        for column in 0..grid.depths.len() {
+            if differ(beyond(line, column), beyond(line, column + 1)) {
+                scene.line(corner(line, column + 1), corner(line + 1, column + 1), 3.0, LIMIT);
+            }
+            if differ(beyond(line, column), beyond(line + 1, column)) {
+                scene.line(corner(line + 1, column), corner(line + 1, column + 1), 3.0, LIMIT);
+            }
+        }
+    }
+}
+
+fn colour_bar(scene: &mut Scene, range: Range, (left, right): (f64, f64), top: f64) {
+    const STEPS: usize = 96;
+    let (left, right) = (left + 1.0, right - 1.0);
+    let step = (right - left) / STEPS as f64;
+    for i in 0..STEPS {
+        let x = left + step * i as f64;
+        // Each strip reaches under the next, so that no seam shows.
+        let end = (x + step * 1.5).min(right);
+        scene.rectangle((x, top), (end, top + 10.0), viridis((i as f64 + 0.5) / STEPS as f64));
+    }
+    if range.high - range.low <= 1e-6 {
+        scene.text(Label::new(((left + right) / 2.0, top + 22.0), fixed(range.low, 1), SMALL, GREY, Align::Centre));
+        return;
+    }
+    let (ticks, decimals) = range.ticks(5);
+    for tick in ticks {
+        let x = left + (tick - range.low) / (range.high - range.low) * (right - left);
+        scene.line((x, top + 10.0), (x, top + 14.0), 1.0, GREY);
+        let text = fixed(tick, decimals);
+        let half = font::width(&text, SMALL, false) / 2.0;
+        let at = (x.clamp(left + half, right - half), top + 24.0);
+        scene.text(Label::new(at, text, SMALL, GREY, Align::Centre));
+    }
+}

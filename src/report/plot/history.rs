@@ -1,0 +1,88 @@
+//! The search: every evaluation's accuracy and the best feasible one so far.
+
+use super::super::view::{Feasibility, HistoryStep, StudyView};
+use super::ERRORS_SHOWN;
+use super::axes::{Axes, Range};
+use super::legend::Legend;
+use super::scene::{Point, Scene};
+use super::style::{BLACK, GREY, Marker, WIDTH, placeholder};
+
+const HEIGHT: f64 = 380.0;
+const LEGEND_WIDTH: f64 = 200.0;
+
+/// Draws the search history.
+pub(in super::super) fn draw(view: &StudyView) -> Scene {
+    let mut scene = Scene::new("history", "Accuracy of each evaluation, in the order of the search", WIDTH, HEIGHT);
+    let steps: Vec<_> = view.history.iter().filter_map(|step| Some((step, step.accuracy?))).collect();
+    if steps.is_empty() {
+        placeholder(&mut scene, "Nothing has been measured yet.");
+        return scene;
+    }
+    let last = view.history.iter().map(|s| s.evaluation).max().unwrap_or(1) as f64;
+    let best = view.history.iter().filter_map(|s| s.best_feasible).map(|a| a * 100.0);
+    let axes = Axes {
+        left: 70.0,
+        top: 14.0,
+        right: WIDTH - LEGEND_WIDTH - 24.0,
+        bottom: HEIGHT - 56.0,
+        x: Range { low: 0.0, high: (last + 1.0).max(5.0) },
+        y: Range::around(steps.iter().map(|(_, a)| a.value * 100.0).chain(best), 0.08, 4.0).within(0.0, 100.0),
+    };
+    axes.draw(&mut scene, "Evaluation", "Accuracy (%)");
+    draw_best(&mut scene, &axes, view, last);
+    let phases = phases(view);
+    let marker = |step: &HistoryStep| Marker::of(phases.iter().position(|p| *p == step.phase).unwrap_or(0));
+    for (step, accuracy) in steps {
+        let (x, y) = (step.evaluation as f64, accuracy.value * 100.0);
+        axes.error_bar_y(&mut scene, x, y, ERRORS_SHOWN * accuracy.se * 100.0, marker(step).ink.faded(0.6));
+        if step.feasibility == Feasibility::Feasible {
+            marker(step).filled(&mut scene, axes.at(x, y), 4.6);
+        } else {
+            marker(step).hollow(&mut scene, axes.at(x, y), 4.6);
+        }
+    }
+    axes.border(&mut scene);
+
+    let mut legend = Legend::new((axes.right + 24.0, axes.top));
+    legend.heading(&mut scene, "Asked for by");
+    for (index, phase) in phases.iter().enumerate() {
+        legend.entry(&mut scene, phase, |scene, at| Marker::of(index).filled(scene, at, 5.0));
+    }
+    legend.heading(&mut scene, "Marks (± 2 s.e.)");
+    let circle = Marker::of(0).in_ink(GREY);
+    legend.entry(&mut scene, "within every budget", |scene, at| circle.filled(scene, at, 5.0));
+    legend.entry(&mut scene, "over a budget, or unsure", |scene, at| circle.hollow(scene, at, 5.0));
+    legend.entry(&mut scene, "best within budget so far", |scene, at| {
+        scene.line((at.0 - 11.0, at.1), (at.0 + 11.0, at.1), 1.75, BLACK)
+    });
+    scene.height = scene.height.max(legend.bottom());
+    scene
+}
+
+/// The phases in the order in which they first appear.
+fn phases(view: &StudyView) -> Vec<&str> {
+    let mut phases: Vec<&str> = Vec::new();
+    for step in &view.history {
+        if !phases.contains(&step.phase.as_str()) {
+            phases.push(&step.phase);
+        }
+    }
+    phases
+}
+
+fn draw_best(scene: &mut Scene, axes: &Axes, view: &StudyView, last: f64) {
+    let mut points: Vec<Point> = Vec::new();
+    for step in &view.history {
+        if let Some(best) = step.best_feasible {
+            let at = axes.at(step.evaluation as f64, best * 100.0);
+            if let Some(&(_, y)) = points.last() {
+                points.push((at.0, y));
+            }
+            points.push(at);
+        }
+    }
+    if let Some(&(_, y)) = points.last() {
+        points.push((axes.x(last + 0.5), y));
+        scene.path(points, 1.75, BLACK);
+    }
+}

@@ -1,0 +1,267 @@
+//! Numbers and sentences as a reader sees them: units, decimals, HTML escaping, and the answer in one sentence.
+
+use super::view::{Estimate, Exposure, Feasibility, Figures, Metric, Status, StudyView};
+
+impl Metric {
+    /// Name in a heading.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Accuracy => "Accuracy",
+            Self::PsnrMean => "PSNR, mean",
+            Self::PsnrP95 => "PSNR, 95th percentile",
+            Self::PsnrMax => "PSNR, maximum",
+            Self::SsimMean => "SSIM, mean",
+        }
+    }
+
+    /// Unit as printed after a number, empty for a pure number.
+    pub(super) fn unit(self) -> &'static str {
+        match self {
+            Self::Accuracy => "%",
+            Self::PsnrMean | Self::PsnrP95 | Self::PsnrMax => "dB",
+            Self::SsimMean => "",
+        }
+    }
+
+    /// Factor from the stored value to the printed one (accuracy is stored as a fraction).
+    pub(super) fn scale(self) -> f64 {
+        if self == Self::Accuracy { 100.0 } else { 1.0 }
+    }
+
+    /// Digits after the decimal point of a value.
+    pub(super) fn decimals(self) -> usize {
+        match self {
+            Self::Accuracy => 1,
+            Self::PsnrMean | Self::PsnrP95 | Self::PsnrMax => 2,
+            Self::SsimMean => 3,
+        }
+    }
+
+    /// A value without its unit.
+    pub(super) fn number(self, value: f64) -> String {
+        fixed(value * self.scale(), self.decimals())
+    }
+
+    /// `57.1 ± 0.7`, without the unit; the error is left out where it is unknown (zero).
+    pub(super) fn number_with_error(self, estimate: Estimate) -> String {
+        let value = self.number(estimate.value);
+        if estimate.se > 0.0 { format!("{value} ± {}", self.number(estimate.se)) } else { value }
+    }
+
+    /// `57.1 ± 0.7 %`.
+    pub(super) fn with_unit(self, estimate: Estimate) -> String {
+        append_unit(self.number_with_error(estimate), self.unit())
+    }
+
+    /// Name with unit, for a column or an axis.
+    pub(super) fn axis(self) -> String {
+        if self.unit().is_empty() { self.title().to_owned() } else { format!("{} ({})", self.title(), self.unit()) }
+    }
+}
+
+/// A number with its unit, if it has one.
+pub(super) fn append_unit(text: String, unit: &str) -> String {
+    // A no-break space: a unit never starts a line.
+    if unit.is_empty() { text } else { format!("{text}\u{a0}{unit}") }
+}
+
+/// Fixed-point number with a true minus sign and without a negative zero.
+pub(super) fn fixed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(digits) if digits.bytes().all(|b| matches!(b, b'0' | b'.')) => digits.to_owned(),
+        Some(digits) => format!("\u{2212}{digits}"),
+        None => text,
+    }
+}
+
+/// A fraction as a whole percentage; never rounded to 100 % from below nor to 0 % from above.
+pub(super) fn percent(fraction: f64) -> String {
+    let rounded = (fraction * 100.0).round();
+    if rounded >= 100.0 && fraction < 1.0 {
+        return ">\u{a0}99\u{a0}%".to_owned();
+    }
+    if rounded <= 0.0 && fraction > 0.0 {
+        return "<\u{a0}1\u{a0}%".to_owned();
+    }
+    append_unit(fixed(rounded, 0), "%")
+}
+
+/// Seconds as `42 s`, `3 min 05 s` or `2 h 10 min`.
+pub(super) fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match whole {
+        0..=9 => format!("{} s", fixed(seconds.max(0.0), 1)),
+        10..=59 => format!("{whole} s"),
+        60..=3599 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `1 channel`, `16 channels`.
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Escapes text for HTML content and for attribute values in either kind of quotes.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + text.len() / 8);
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // XML allows no other control characters, and none has a meaning in a name.
+            c if c.is_control() && !matches!(c, '\n' | '\t') => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+impl Status {
+    /// One or two words for the badge.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Verified => "Verified",
+            Self::Unverified => "Not verified",
+            Self::RefutedAll => "Refuted",
+            Self::Infeasible => "No feasible design",
+            Self::InProgress => "In progress",
+        }
+    }
+
+    /// Class of the badge in the page's style sheet.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Verified => "good",
+            Self::Unverified | Self::InProgress => "fair",
+            Self::RefutedAll | Self::Infeasible => "poor",
+        }
+    }
+}
+
+impl Feasibility {
+    /// As printed in a table.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Feasible => "within budget",
+            Self::Infeasible => "over budget",
+            Self::Uncertain => "uncertain",
+        }
+    }
+}
+
+impl Exposure {
+    /// As printed below a picture: said from the owner's side, where a good reconstruction is bad news.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Most => "Most exposed image",
+            Self::Median => "Median image",
+            Self::Least => "Least exposed image",
+        }
+    }
+}
+
+/// The study's answer in one sentence, from the strongest figures there are (verified, else measured, else predicted).
+pub(super) fn answer(view: &StudyView) -> String {
+    let confidence = percent(view.confidence);
+    let Some(chosen) = &view.chosen else {
+        return match view.status {
+            Status::RefutedAll => {
+                "Every design that was verified broke a budget, so no design is recommended.".to_owned()
+            }
+            Status::Infeasible => "No candidate meets every budget, so no design is recommended.".to_owned(),
+            Status::InProgress if view.history.is_empty() => {
+                "The study has started; nothing has been measured yet.".to_owned()
+            }
+            Status::InProgress => format!(
+                "The study is running: {} so far, no design chosen yet.",
+                plural(view.history.len(), "measurement")
+            ),
+            Status::Verified | Status::Unverified => "The study ended without a chosen design.".to_owned(),
+        };
+    };
+    let design = format!(
+        "{} of {} kept after {} ({})",
+        chosen.depth,
+        plural(chosen.layer_channels, "channel"),
+        chosen.split,
+        chosen.selection
+    );
+    let figures = [(chosen.verified, ""), (chosen.measured, ""), (chosen.predicted, " by prediction")]
+        .into_iter()
+        .find_map(|(figures, how)| outcome(&figures?).map(|text| format!("{text}{how}")));
+    let figures = figures.map_or(String::new(), |text| format!(", {text}"));
+    match view.status {
+        Status::Verified => {
+            format!(
+                "With {design}{figures}; every budget is met with {confidence} confidence, verified with fresh seeds."
+            )
+        }
+        Status::Unverified => {
+            format!(
+                "The best design found has {design}{figures}, but it was not verified: do not rely on these figures yet."
+            )
+        }
+        Status::RefutedAll => {
+            format!("No design passed verification; the last one refuted had {design}{figures}.")
+        }
+        Status::Infeasible => {
+            format!("No candidate meets every budget; the nearest has {design}{figures}.")
+        }
+        Status::InProgress => {
+            format!("The study is running; the best design so far has {design}{figures}.")
+        }
+    }
+}
+
+fn outcome(figures: &Figures) -> Option<String> {
+    let accuracy = figures.accuracy.map(|e| {
+        let value = Metric::Accuracy.with_unit(e);
+        format!("the cloud net classifies {value} of unseen images correctly")
+    });
+    let leakage = figures.psnr_mean.map(|e| {
+        let value = Metric::PsnrMean.with_unit(e);
+        format!("the strongest attack tried recovers images at {value} PSNR on average")
+    });
+    match (accuracy, leakage) {
+        (Some(accuracy), Some(leakage)) => Some(format!("{accuracy} and {leakage}")),
+        (accuracy, leakage) => accuracy.or(leakage),
+    }
+}
+
+/// The floors in one line, to stand beside every leakage figure; empty without floors.
+pub(super) fn floors(view: &StudyView) -> String {
+    if view.floors.is_empty() {
+        return String::new();
+    }
+    let list: Vec<_> =
+        view.floors.iter().map(|f| format!("{} {}", f.name, append_unit(fixed(f.psnr_mean, 1), "dB"))).collect();
+    format!("To compare, the mean PSNR of images without detail: {}.", list.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(fixed(-0.004, 2), "0.00");
+        assert_eq!(fixed(-1.25, 1), "\u{2212}1.2");
+        assert_eq!(percent(0.997), ">\u{a0}99\u{a0}%");
+        assert_eq!(percent(1.0), "100\u{a0}%");
+        assert_eq!(percent(0.001), "<\u{a0}1\u{a0}%");
+        assert_eq!(duration(185.2), "3 min 05 s");
+        assert_eq!(duration(7800.0), "2 h 10 min");
+        assert_eq!(Metric::Accuracy.with_unit(Estimate { value: 0.5714, se: 0.0068 }), "57.1 ± 0.7\u{a0}%");
+        assert_eq!(Metric::SsimMean.with_unit(Estimate { value: 0.56, se: 0.0 }), "0.560");
+    }
+
+    #[test]
+    fn escaping_covers_markup_quotes_and_controls() {
+        assert_eq!(escape("<script a='1' b=\"2\">&\u{1}"), "&lt;script a=&#39;1&#39; b=&quot;2&quot;&gt;&amp;\u{fffd}");
+    }
+}

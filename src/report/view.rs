@@ -1,0 +1,389 @@
+//! The view model: everything a report says, as plain data, with no link to how it was measured.
+//!
+//! The caller fills a [`StudyView`] from its study; nothing here is computed from images or nets. Text may hold anything (it is
+//! escaped where it is written); numbers must be finite, which [`StudyView::check`] tests before anything is drawn.
+
+mod check;
+
+use serde::Serialize;
+
+/// One study, ready to be shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct StudyView {
+    /// Name of the study, as in `results/NAME`.
+    pub name: String,
+    /// One line on what was searched: backbone, data set, number of candidates.
+    pub subject: String,
+    /// How the study ended, or that it has not.
+    pub status: Status,
+    /// Confidence asked of each budget, in (0, 1).
+    pub confidence: f64,
+    /// The answer; `None` when nothing is feasible or nothing was measured yet.
+    pub chosen: Option<Chosen>,
+    /// Why this answer (or none): the binding budget, the nearest design, what relaxing a budget would bring. One sentence each.
+    pub explanation: Vec<String>,
+    /// Limits on the two axes of the Pareto plot.
+    pub limits: Limits,
+    /// Every budget and how much of it the chosen design uses.
+    pub budgets: Vec<BudgetBar>,
+    /// Every design worth a row; hundreds to thousands.
+    pub designs: Vec<DesignRow>,
+    /// What images without detail reach, on the same evaluation images.
+    pub floors: Vec<Floor>,
+    /// How well the surrogates predict what they had not seen.
+    pub diagnostics: Vec<Diagnostics>,
+    /// Originals beside reconstructions, one section per design shown.
+    pub gallery: Vec<GallerySection>,
+    /// The measurements in the order in which they were made.
+    pub history: Vec<HistoryStep>,
+    /// What the attacker was given, and which attacks ran.
+    pub threat: Threat,
+    /// Things a reader must know before trusting a figure, such as an attack that had not converged.
+    pub warnings: Vec<String>,
+    /// Versions, seeds, hashes, machine, durations, command.
+    pub provenance: Vec<ProvenanceItem>,
+}
+
+/// How a study ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The chosen design was measured again with fresh seeds and meets every budget at the confidence asked.
+    Verified,
+    /// There is a best design, but the allowance ended before it could be verified.
+    Unverified,
+    /// Every design that was verified failed its budgets.
+    RefutedAll,
+    /// No candidate meets the budgets.
+    Infeasible,
+    /// The study is still running, or was interrupted.
+    InProgress,
+}
+
+/// A figure that is measured or predicted for a design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Share of evaluation images that the cloud net classifies correctly, in [0, 1].
+    Accuracy,
+    /// Mean over images of the reconstruction's PSNR, in dB.
+    PsnrMean,
+    /// 95th percentile over images of the PSNR, in dB.
+    PsnrP95,
+    /// Maximum over images of the PSNR, in dB.
+    PsnrMax,
+    /// Mean over images of the SSIM.
+    SsimMean,
+}
+
+impl Metric {
+    /// Every metric, in the order in which a report lists them.
+    pub const ALL: [Self; 5] = [Self::Accuracy, Self::PsnrMean, Self::PsnrP95, Self::PsnrMax, Self::SsimMean];
+}
+
+/// A value with its standard error, in the metric's own unit (accuracy as a fraction).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The value.
+    pub value: f64,
+    /// Its standard error, or the predictive standard deviation; 0 where it is unknown.
+    pub se: f64,
+}
+
+/// The figures of one design; a metric that was not estimated is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// [`Metric::Accuracy`].
+    pub accuracy: Option<Estimate>,
+    /// [`Metric::PsnrMean`].
+    pub psnr_mean: Option<Estimate>,
+    /// [`Metric::PsnrP95`].
+    pub psnr_p95: Option<Estimate>,
+    /// [`Metric::PsnrMax`].
+    pub psnr_max: Option<Estimate>,
+    /// [`Metric::SsimMean`].
+    pub ssim_mean: Option<Estimate>,
+}
+
+impl Figures {
+    /// The estimate of one metric.
+    pub fn get(&self, metric: Metric) -> Option<Estimate> {
+        match metric {
+            Metric::Accuracy => self.accuracy,
+            Metric::PsnrMean => self.psnr_mean,
+            Metric::PsnrP95 => self.psnr_p95,
+            Metric::PsnrMax => self.psnr_max,
+            Metric::SsimMean => self.ssim_mean,
+        }
+    }
+}
+
+/// The answer of a study.
+#[derive(Debug, Clone, Serialize)]
+pub struct Chosen {
+    /// Id of the design; the row of [`StudyView::designs`] with this id is the chosen one.
+    pub id: String,
+    /// Split layer, such as `conv3_1`.
+    pub split: String,
+    /// Number of output channels kept (D′).
+    pub depth: usize,
+    /// How many output channels the split layer has.
+    pub layer_channels: usize,
+    /// How the channels were selected, such as `pruned-random, seed 3`.
+    pub selection: String,
+    /// Indices of the channels kept, in the layer's own numbering.
+    pub channels: Vec<usize>,
+    /// What the surrogates predicted.
+    pub predicted: Option<Figures>,
+    /// What the search measured.
+    pub measured: Option<Figures>,
+    /// What verification measured, with fresh seeds and longer training.
+    pub verified: Option<Figures>,
+}
+
+/// Limits drawn as shaded regions in the Pareto plot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Limits {
+    /// Largest mean PSNR allowed, in dB.
+    pub psnr_mean_max: Option<f64>,
+    /// Smallest accuracy allowed, as a fraction.
+    pub accuracy_min: Option<f64>,
+}
+
+/// A quantity with the text a reader sees, unit included.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Quantity {
+    /// The number, in a unit common to all quantities of one budget.
+    pub value: f64,
+    /// Such as `12.4 MMAC`.
+    pub text: String,
+}
+
+/// One budget and its use by the chosen design.
+#[derive(Debug, Clone, Serialize)]
+pub struct BudgetBar {
+    /// Such as `compute` or `PSNR mean`.
+    pub name: String,
+    /// The limit submitted by the user.
+    pub limit: Quantity,
+    /// What the chosen design uses; `None` where nothing is chosen or known.
+    pub used: Option<Quantity>,
+    /// One-sided upper confidence bound from verification, for budgets on noisy figures.
+    pub upper_bound: Option<Quantity>,
+}
+
+impl BudgetBar {
+    /// Use as a fraction of the limit, or `None` where the limit is not positive.
+    pub fn fraction(&self, quantity: &Quantity) -> Option<f64> {
+        (self.limit.value > 0.0).then(|| quantity.value / self.limit.value)
+    }
+}
+
+/// Whether a design meets every budget, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feasibility {
+    /// Meets every budget.
+    Feasible,
+    /// Breaks at least one budget.
+    Infeasible,
+    /// Too uncertain to tell at the confidence asked.
+    Uncertain,
+}
+
+/// One candidate design.
+#[derive(Debug, Clone, Serialize)]
+pub struct DesignRow {
+    /// Stable id of the design.
+    pub id: String,
+    /// Split layer, such as `conv3_1`.
+    pub split: String,
+    /// Position of the split layer in the backbone, from the input on; orders and colours the layers.
+    pub split_index: usize,
+    /// Number of output channels kept (D′).
+    pub depth: usize,
+    /// How the channels were selected, in full.
+    pub selection: String,
+    /// The kind of selection without its seed, to filter by.
+    pub selection_kind: String,
+    /// What was measured, if it was.
+    pub measured: Option<Figures>,
+    /// What the surrogates predict, if they were fitted.
+    pub predicted: Option<Figures>,
+    /// Joint probability of meeting every noisy budget, in [0, 1].
+    pub probability_feasible: Option<f64>,
+    /// Whether it meets every budget.
+    pub feasibility: Feasibility,
+    /// Multiply-accumulates of the local net per image.
+    pub macs: Quantity,
+    /// Size of the local net's weights.
+    pub bytes: Quantity,
+    /// Upload per image.
+    pub upload: Quantity,
+    /// On the Pareto front of the measured designs.
+    pub pareto: bool,
+}
+
+impl DesignRow {
+    /// The best knowledge of a metric, and whether it was measured.
+    pub fn best(&self, metric: Metric) -> Option<(Estimate, bool)> {
+        let measured = self.measured.and_then(|figures| figures.get(metric)).map(|e| (e, true));
+        measured.or_else(|| self.predicted.and_then(|figures| figures.get(metric)).map(|e| (e, false)))
+    }
+}
+
+/// An image without detail that stands for little or no information: a scale for leakage figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct Floor {
+    /// Such as `best constant`, `image's mean colour` or `8×8 thumbnail`.
+    pub name: String,
+    /// Its mean PSNR on the evaluation images, in dB.
+    pub psnr_mean: f64,
+}
+
+/// Leave-one-out check of the surrogate of one metric.
+#[derive(Debug, Clone, Serialize)]
+pub struct Diagnostics {
+    /// Which metric.
+    pub metric: Metric,
+    /// One point per measured design.
+    pub points: Vec<LeftOut>,
+    /// 1 − residual / total sum of squares of the leave-one-out predictions; `None` where the total is zero.
+    pub r2: Option<f64>,
+    /// Root mean squared leave-one-out error, in the metric's unit.
+    pub rmse: f64,
+    /// Share of measured values inside their predictive interval.
+    pub coverage: f64,
+    /// Nominal level of that interval, such as 0.95.
+    pub nominal_coverage: f64,
+}
+
+/// A measured value and what the surrogate predicted for it without having seen it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LeftOut {
+    /// Id of the design.
+    pub design: String,
+    /// Measured value with its standard error.
+    pub measured: Estimate,
+    /// Leave-one-out prediction with its standard deviation.
+    pub predicted: Estimate,
+}
+
+/// Reconstructions of one design.
+#[derive(Debug, Clone, Serialize)]
+pub struct GallerySection {
+    /// Such as `Chosen design: conv3_1, 16 channels`.
+    pub title: String,
+    /// One sentence on why this design is shown.
+    pub caption: String,
+    /// The pairs, in the order shown.
+    pub pairs: Vec<GalleryPair>,
+}
+
+/// Which image of the evaluation part a pair shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exposure {
+    /// Highest PSNR: the image that the attacker recovers best.
+    Most,
+    /// The median image.
+    Median,
+    /// Lowest PSNR.
+    Least,
+}
+
+/// An original and what the attacker made of its features.
+#[derive(Debug, Clone, Serialize)]
+pub struct GalleryPair {
+    /// Which image this is.
+    pub exposure: Exposure,
+    /// The image.
+    pub original: Picture,
+    /// The attacker's reconstruction, as large as the original.
+    pub reconstruction: Picture,
+    /// PSNR of this image, in dB.
+    pub psnr: f64,
+    /// SSIM of this image.
+    pub ssim: Option<f64>,
+}
+
+/// An RGB image of 8 bits per channel.
+#[derive(Debug, Clone, Serialize)]
+pub struct Picture {
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// `3 · width · height` bytes, row by row, channels interleaved.
+    #[serde(skip)]
+    pub rgb: Vec<u8>,
+}
+
+/// One measurement of the search.
+#[derive(Debug, Clone, Serialize)]
+pub struct HistoryStep {
+    /// 1 for the first.
+    pub evaluation: usize,
+    /// Id of the design measured.
+    pub design: String,
+    /// The part of the search that asked for it, in a word or two, such as `space-filling`.
+    pub phase: String,
+    /// Why this design, in one sentence.
+    pub reason: String,
+    /// Its accuracy.
+    pub accuracy: Option<Estimate>,
+    /// Whether it met every budget when measured.
+    pub feasibility: Feasibility,
+    /// Best accuracy of a feasible design up to and including this one.
+    pub best_feasible: Option<f64>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What the attacker was given.
+#[derive(Debug, Clone, Serialize)]
+pub struct Threat {
+    /// How many (features, image) pairs the attacker trains on.
+    pub pairs: usize,
+    /// Whether the attacker knows the local net's weights.
+    pub knows_local_net: bool,
+    /// Whether the attacker knows which channels were kept.
+    pub knows_channels: bool,
+    /// The attacks that ran, one phrase each.
+    pub attacks: Vec<String>,
+    /// Further remarks, one sentence each.
+    pub remarks: Vec<String>,
+}
+
+/// One fact about how the figures came about.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProvenanceItem {
+    /// Such as `seed`.
+    pub name: String,
+    /// Such as `42`.
+    pub value: String,
+}
+
+impl StudyView {
+    /// The row of the chosen design, if there is one and it is among the rows.
+    pub fn chosen_row(&self) -> Option<&DesignRow> {
+        let chosen = self.chosen.as_ref()?;
+        self.designs.iter().find(|row| row.id == chosen.id)
+    }
+
+    /// The split layers of the designs as `(index, name)`, from the input on, each once.
+    pub fn splits(&self) -> Vec<(usize, &str)> {
+        let mut splits: Vec<_> = self.designs.iter().map(|row| (row.split_index, row.split.as_str())).collect();
+        splits.sort_unstable();
+        splits.dedup();
+        splits
+    }
+
+    /// The depths of the designs, ascending, each once.
+    pub fn depths(&self) -> Vec<usize> {
+        let mut depths: Vec<_> = self.designs.iter().map(|row| row.depth).collect();
+        depths.sort_unstable();
+        depths.dedup();
+        depths
+    }
+}

@@ -1,0 +1,105 @@
+//! Whether a view model can be shown: finite numbers, and pictures as large as they say.
+
+use super::super::ReportError;
+use super::{Estimate, Figures, Metric, Picture, StudyView};
+
+impl StudyView {
+    /// Checks that every number is finite and every picture is as large as it says.
+    ///
+    /// # Errors
+    /// [`ReportError::NotFinite`] and [`ReportError::PictureSize`] name the field.
+    pub fn check(&self) -> Result<(), ReportError> {
+        finite("confidence", self.confidence)?;
+        for (field, value) in
+            [("limits.psnr_mean_max", self.limits.psnr_mean_max), ("limits.accuracy_min", self.limits.accuracy_min)]
+        {
+            value.map_or(Ok(()), |v| finite(field, v))?;
+        }
+        if let Some(chosen) = &self.chosen {
+            for (kind, figures) in
+                [("predicted", chosen.predicted), ("measured", chosen.measured), ("verified", chosen.verified)]
+            {
+                check_figures(&format!("chosen.{kind}"), figures)?;
+            }
+        }
+        for budget in &self.budgets {
+            for quantity in
+                [Some(&budget.limit), budget.used.as_ref(), budget.upper_bound.as_ref()].into_iter().flatten()
+            {
+                finite(&format!("budget {}", budget.name), quantity.value)?;
+            }
+        }
+        for row in &self.designs {
+            check_figures(&format!("design {} measured", row.id), row.measured)?;
+            check_figures(&format!("design {} predicted", row.id), row.predicted)?;
+            row.probability_feasible
+                .map_or(Ok(()), |p| finite(&format!("design {} probability_feasible", row.id), p))?;
+            for (name, quantity) in [("macs", &row.macs), ("bytes", &row.bytes), ("upload", &row.upload)] {
+                finite(&format!("design {} {name}", row.id), quantity.value)?;
+            }
+        }
+        for floor in &self.floors {
+            finite(&format!("floor {}", floor.name), floor.psnr_mean)?;
+        }
+        for diagnostics in &self.diagnostics {
+            let field = format!("diagnostics of {:?}", diagnostics.metric);
+            for value in
+                [diagnostics.r2.unwrap_or(0.0), diagnostics.rmse, diagnostics.coverage, diagnostics.nominal_coverage]
+            {
+                finite(&field, value)?;
+            }
+            for point in &diagnostics.points {
+                check_estimate(&format!("{field}, {}", point.design), point.measured)?;
+                check_estimate(&format!("{field}, {}", point.design), point.predicted)?;
+            }
+        }
+        for step in &self.history {
+            let field = format!("history {}", step.evaluation);
+            step.accuracy.map_or(Ok(()), |e| check_estimate(&field, e))?;
+            step.best_feasible.map_or(Ok(()), |v| finite(&field, v))?;
+            finite(&field, step.seconds)?;
+        }
+        for section in &self.gallery {
+            for pair in &section.pairs {
+                finite(&format!("gallery {}", section.title), pair.psnr)?;
+                pair.ssim.map_or(Ok(()), |v| finite(&format!("gallery {}", section.title), v))?;
+                pair.original.check(&section.title)?;
+                pair.reconstruction.check(&section.title)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Picture {
+    fn check(&self, section: &str) -> Result<(), ReportError> {
+        let expected = 3 * u64::from(self.width) * u64::from(self.height);
+        if expected == 0 || self.rgb.len() as u64 != expected {
+            return Err(ReportError::PictureSize {
+                section: section.to_owned(),
+                width: self.width,
+                height: self.height,
+                bytes: self.rgb.len(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check_figures(field: &str, figures: Option<Figures>) -> Result<(), ReportError> {
+    for metric in Metric::ALL {
+        if let Some(estimate) = figures.and_then(|f| f.get(metric)) {
+            check_estimate(&format!("{field} {metric:?}"), estimate)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_estimate(field: &str, estimate: Estimate) -> Result<(), ReportError> {
+    finite(field, estimate.value)?;
+    finite(field, estimate.se)
+}
+
+fn finite(field: &str, value: f64) -> Result<(), ReportError> {
+    if value.is_finite() { Ok(()) } else { Err(ReportError::NotFinite { field: field.to_owned(), value }) }
+}
