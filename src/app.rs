@@ -1,0 +1,33 @@
+//! One function a subcommand: the only place that knows every stage, and the only one that prints.
+
+mod check;
+mod error;
+mod exported;
+mod interrupt;
+mod measure;
+mod optimize;
+mod progress;
+mod read_study;
+mod report_view;
+mod setup;
+mod summary;
+
+use crate::cli::{Cli, Command};
+
+pub use error::{AppError, exit};
+
+/// Runs the command and returns its exit code.
+///
+/// # Errors
+/// [`AppError`], whose [`AppError::exit_code`] the program ends with.
+pub fn run(cli: Cli) -> Result<u8, AppError> {
+    match cli.command {
+        Command::Check(args) => check::run(&args),
+        Command::Optimize(args) => optimize::run(&args),
+        Command::Measure(args) => measure::run(&args),
+        Command::Show(args) => read_study::show(&args),
+        Command::Report(args) => read_study::report(&args),
+        Command::Export(args) => exported::export(&args),
+        Command::Features(args) => exported::features(&args),
+    }
+}

@@ -1,0 +1,133 @@
+//! `privynet check`: everything that can be known before anything is measured.
+
+use serde_json::json;
+
+use super::setup::{self, Admission, ExactBudget};
+use super::{AppError, exit};
+use crate::cli::CheckArgs;
+use crate::config::BudgetFile;
+use crate::features::FeatureCache;
+use crate::protocol::{Plan, Protocol};
+use crate::units::{Bytes, Duration};
+
+/// Multiply-accumulates per second that a two-core machine trains at, for the estimate of time only.
+const ASSUMED_MACS_PER_SECOND: f64 = 7e10;
+
+pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
+    let budget = BudgetFile::read(&args.budget)?;
+    let assets = setup::assets(&budget.space, &args.assets, None)?;
+    let budgets = setup::exact_budgets(&budget);
+    let admission = setup::admission(&assets.space, &budgets);
+    let mut plan = Plan::of(budget.effort.level);
+    plan.evaluations = budget.effort.evaluations.unwrap_or(plan.evaluations).min(admission.admitted);
+    let estimate = estimate(&assets, &admission, &plan)?;
+    let feasible = admission.admitted > 0;
+    let names: Vec<&str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
+    let parts = &assets.parts;
+    if args.json {
+        let object = json!({
+            "study": budget.name,
+            "enumerated": admission.enumerated,
+            "admitted": admission.admitted,
+            "removed": admission.removed.iter().map(|(n, c)| ((*n).to_owned(), json!(c))).collect::<serde_json::Map<_, _>>(),
+            "splits": names,
+            "evaluations": plan.evaluations,
+            "verification_attempts": plan.verification_attempts,
+            "images": [parts.training.len(), parts.validation.len(), parts.evaluation.len()],
+            "estimated_seconds": estimate.seconds.round(),
+            "feature_cache_bytes": estimate.disk,
+            "nearest": nearest(&admission, &budgets),
+        });
+        println!("{object:#}");
+    } else {
+        println!("{}: the budget, the space, the images and the weights are valid.", args.budget.display());
+        println!(
+            "  images      {} training, {} validation, {} evaluation; {} classes; {} px",
+            parts.training.len(),
+            parts.validation.len(),
+            parts.evaluation.len(),
+            parts.class_names.len(),
+            parts.evaluation.side()
+        );
+        println!("  designs     {} enumerated (split × depth × selection)", admission.enumerated);
+        for ((name, removed), exact) in admission.removed.iter().zip(&budgets) {
+            println!("              {removed} need more {name} than {}", (exact.show)(exact.limit));
+        }
+        println!(
+            "              {} fit every exact budget{}",
+            admission.admitted,
+            if names.is_empty() { String::new() } else { format!(", at {}", names.join(", ")) }
+        );
+        for bound in setup::bounds(&budget) {
+            println!("  leakage     {} at most {} (found out by measuring)", bound.metric, bound.limit);
+        }
+        if feasible {
+            println!(
+                "  measures    up to {} designs ({}), then verifies up to {} ({})",
+                plan.evaluations, plan.search, plan.verification_attempts, plan.verification
+            );
+            println!("  time        roughly {} on two cores; it scales with the machine", Duration(estimate.seconds));
+            println!("  disk        {} of cached features under the results folder", Bytes(estimate.disk));
+        } else if let Some(text) = nearest(&admission, &budgets) {
+            println!("  infeasible  {text}");
+        }
+    }
+    Ok(if feasible { exit::DONE } else { exit::INFEASIBLE })
+}
+
+struct Estimate {
+    seconds: f64,
+    disk: u64,
+}
+
+/// A rough cost of the study: the reference decoder's and classifier's operations over the plan's trainings.
+fn estimate(assets: &setup::Assets, admission: &Admission, plan: &Plan) -> Result<Estimate, AppError> {
+    use crate::nn::{NetSpec, Shape};
+    let parts = &assets.parts;
+    let side = parts.evaluation.side();
+    let (mut search, mut verification, mut weight) = (0.0, 0.0, 0.0);
+    for (slot, cost) in assets.space.slots() {
+        let Some(&(_, count)) = admission.splits.get(&slot.layer.index) else {
+            continue;
+        };
+        let input = Shape::new(cost.side, cost.side, slot.depth);
+        let decoder = NetSpec::reference_decoder(input, side)?.macs_per_image()? as f64;
+        let classifier = NetSpec::reference_classifier(input, parts.class_names.len())?.macs_per_image()? as f64;
+        let training = |fidelity| {
+            let protocol = Protocol::of(fidelity);
+            let n = protocol.training_images.map_or(parts.training.len(), |n| n.min(parts.training.len())) as f64;
+            let attack: usize = protocol.attack.cycles().iter().sum();
+            // Forward and backward are three times the forward pass.
+            3.0 * n * (attack as f64 * decoder + protocol.task.epochs as f64 * classifier)
+        };
+        search += count as f64 * training(plan.search);
+        verification += count as f64 * training(plan.verification);
+        weight += count as f64;
+    }
+    let layers: Vec<&str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
+    let images = parts.training.len() + parts.validation.len() + parts.evaluation.len();
+    let per_design = |total: f64| if weight > 0.0 { total / weight } else { 0.0 };
+    let macs = plan.evaluations as f64 * per_design(search) + plan.verification_seeds as f64 * per_design(verification);
+    Ok(Estimate {
+        seconds: macs / ASSUMED_MACS_PER_SECOND,
+        disk: FeatureCache::disk_bytes(&assets.backbone, &layers, side, images)?,
+    })
+}
+
+/// The design that comes nearest to the exact budgets, in words, where none fits.
+pub(super) fn nearest(admission: &Admission, budgets: &[ExactBudget]) -> Option<String> {
+    if admission.admitted > 0 {
+        return None;
+    }
+    let (slot, cost, index, factor) = admission.nearest.as_ref()?;
+    let budget = &budgets[*index];
+    Some(format!(
+        "no design fits; {} binds: the nearest design, {} with {} channels, needs {} where the budget has {} ({:.0} % more)",
+        budget.name,
+        slot.layer.name,
+        slot.depth,
+        (budget.show)((budget.used)(cost)),
+        (budget.show)(budget.limit),
+        (factor - 1.0) * 100.0
+    ))
+}

@@ -1,0 +1,194 @@
+//! `privynet export` and `privynet features`: the deployable package, written and used.
+
+use std::path::Path;
+
+use super::read_study::{folder, open};
+use super::{AppError, exit};
+use crate::backbone::{Architecture, Backbone};
+use crate::cli::{ExportArgs, FeaturesArgs};
+use crate::config::FloatPrecision;
+use crate::exec::cloud_net_name;
+use crate::export::{self, Claim, MANIFEST_VERSION, Manifest, Package, Preprocessing};
+use crate::record::Record;
+use crate::search::Status;
+
+/// What the verified figures are about.
+const THREAT_MODEL: &str = "An attacker who holds the features of the training images together with the images, and knows \
+    the kept channels, trains a decoder; figures are of its reconstructions of images that no training saw. \
+    An attacker with more pairs, a larger decoder or the local net itself may recover more.";
+
+pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
+    let dir = folder(&args.study, &args.folders);
+    let (reader, record) = open(&dir)?;
+    let problem = |problem: String| AppError::Study { path: dir.clone(), problem };
+    let chosen = record
+        .chosen_design()
+        .ok_or_else(|| problem("has no chosen design: its budget can't be met, loosen it".to_owned()))?;
+    if record.status != Status::Verified && !args.allow_unverified {
+        return Err(problem(format!(
+            "its design {} is not verified; `--allow-unverified` exports it all the same, and the manifest will say so",
+            chosen.id
+        )));
+    }
+    let weights = match &args.weights {
+        Some(path) => path.clone(),
+        None => record.provenance.weights_file.clone().into(),
+    };
+    let backbone = backbone(&record, &weights, &chosen.design.split)?;
+    let verdict = record.chosen_verdict();
+    let cloud_net = match verdict.and_then(|v| Some((v, v.seeds.first()?))) {
+        Some((v, &seed)) => reader.load_blob(&cloud_net_name(&chosen.id, v.fidelity, seed))?,
+        None => None,
+    };
+    let architecture = Architecture::Vgg16;
+    let layer = architecture.layer(&chosen.design.split)?;
+    let p = &record.provenance;
+    let side = architecture.shape(layer, p.image_side)?.side;
+    let manifest = Manifest {
+        version: MANIFEST_VERSION,
+        privynet: p.version.clone(),
+        study: record.study.clone(),
+        status: record.status,
+        architecture: p.architecture.clone(),
+        id: chosen.id.to_string(),
+        design: chosen.design.clone(),
+        selection: chosen.selection.clone(),
+        preprocessing: Preprocessing {
+            side: p.image_side,
+            content: p.content,
+            scale: 255.0,
+            mean: architecture.preprocess().mean,
+        },
+        weights_precision: p.precision.weights,
+        features_precision: p.precision.features,
+        feature_shape: [chosen.design.channels.depth(), side, side],
+        cost: chosen.cost,
+        classes: p.classes.clone(),
+        claims: verdict
+            .map(|v| {
+                (v.figures.iter())
+                    .map(|f| Claim {
+                        metric: f.metric,
+                        value: f.value,
+                        std_error: f.std_error,
+                        upper: f.upper,
+                        limit: f.limit,
+                    })
+                    .collect()
+            })
+            .unwrap_or_default(),
+        confidence: record.budgets.confidence,
+        threat_model: THREAT_MODEL.to_owned(),
+        protocol: verdict.map(|v| v.fidelity.to_string()),
+        seeds: verdict.map(|v| v.seeds.clone()).unwrap_or_default(),
+        weights_hash: backbone.hash_through(layer).to_hex().to_string(),
+        data_hash: p.data_hash.clone(),
+        local_net_hash: String::new(),
+    };
+    let manifest = export::write(&args.out, manifest, &backbone, cloud_net.as_deref())?;
+    let difference = self_test(&args.out, &backbone, &manifest)?;
+    println!(
+        "{}: {} ({}, {} channels), {}",
+        args.out.display(),
+        manifest.id,
+        manifest.design.split,
+        manifest.feature_shape[0],
+        if record.status == Status::Verified { "verified" } else { "NOT VERIFIED" }
+    );
+    println!("  self-test: the package's features equal the study's within {difference:.1e} of their largest value");
+    if cloud_net.is_none() {
+        println!("  without a cloud net: the study trained none for this design");
+    }
+    Ok(exit::DONE)
+}
+
+/// The study's weights, at the precision that was measured.
+fn backbone(record: &Record, path: &Path, split: &str) -> Result<Backbone, AppError> {
+    let deepest = record.provenance.deepest_layer.as_str();
+    let loaded = Backbone::load(path, deepest)?;
+    let backbone = match record.provenance.precision.weights {
+        FloatPrecision::F16 => loaded.rounded_to_half()?,
+        FloatPrecision::F32 => loaded,
+    };
+    if backbone.hash().to_hex().as_str() != record.provenance.weights_hash {
+        return Err(AppError::Flag {
+            flag: "weights",
+            value: path.display().to_string(),
+            problem: format!("these are not the weights that the study measured {split} with"),
+        });
+    }
+    Ok(backbone)
+}
+
+/// Largest difference between the package's features and the kept channels of the whole backbone's, on a pattern,
+/// relative to the largest feature.
+fn self_test(dir: &Path, backbone: &Backbone, manifest: &Manifest) -> Result<f32, AppError> {
+    use crate::backbone::LocalNet;
+    use crate::nn::{Device, Frozen};
+    let side = manifest.preprocessing.side;
+    let pattern: Vec<u8> = (0..side * side * 3).map(|i| ((i * 37 + i / 96 * 11) % 256) as u8).collect();
+    let layer = backbone.layer(&manifest.design.split)?;
+    let all: Vec<u16> = (0..layer.out_channels).map(|c| c as u16).collect();
+    let whole = LocalNet::new(backbone, layer, &all, side);
+    let mut input = vec![0.0; pattern.len()];
+    backbone.architecture().preprocess().apply(&pattern, &mut input);
+    let mut expected = Vec::new();
+    Frozen::new(&whole.spec, &whole.params, Device::Cpu)?.forward_taps(
+        &input,
+        1,
+        &[whole.spec.layers.len() - 1],
+        &mut |_, values| {
+            expected.extend_from_slice(values);
+            Ok(())
+        },
+    )?;
+    let found = Package::open(dir)?.features(&pattern)?;
+    let [_, rows, columns] = manifest.feature_shape;
+    let pixels = rows * columns;
+    let scale = expected.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
+    let mut difference = 0f32;
+    for (kept, &channel) in manifest.design.channels.channels().iter().enumerate() {
+        for pixel in 0..pixels {
+            let exact = expected[pixel * layer.out_channels + usize::from(channel)];
+            difference = difference.max((found[kept * pixels + pixel] - exact).abs() / scale);
+        }
+    }
+    if difference > 1e-3 {
+        return Err(crate::export::ExportError::Format {
+            path: dir.to_owned(),
+            problem: format!(
+                "the package's features differ from the study's by {difference:.1e}: don't deploy it, report this"
+            ),
+        }
+        .into());
+    }
+    Ok(difference)
+}
+
+pub(super) fn features(args: &FeaturesArgs) -> Result<u8, AppError> {
+    let mut package = Package::open(&args.package)?;
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).map_err(|source| export::ExportError::Io {
+            action: "written",
+            path: out.clone(),
+            source,
+        })?;
+    }
+    for image in &args.images {
+        let rgb = package.read_image(image)?;
+        let features = package.features(&rgb)?;
+        let manifest = package.manifest();
+        let [channels, rows, columns] = manifest.feature_shape;
+        let bytes = export::npy(&features, manifest.feature_shape, manifest.features_precision);
+        let path = export::features_path(image, args.out.as_deref());
+        std::fs::write(&path, bytes).map_err(|source| export::ExportError::Io {
+            action: "written",
+            path: path.clone(),
+            source,
+        })?;
+        let mean = features.iter().sum::<f32>() / features.len().max(1) as f32;
+        let largest = features.iter().copied().fold(0f32, f32::max);
+        println!("{}: {channels}×{rows}×{columns}, mean {mean:.3}, largest {largest:.3}", path.display());
+    }
+    Ok(exit::DONE)
+}

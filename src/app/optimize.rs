@@ -1,0 +1,265 @@
+//! `privynet optimize`: the main job, from a budget file to a verified local net and its report.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::progress::{Progress, Style};
+use super::setup::{self, Admission, Assets, ExactBudget};
+use super::{AppError, check, exit, interrupt, read_study, summary};
+use crate::cli::OptimizeArgs;
+use crate::config::BudgetFile;
+use crate::estimate::{CloudAccuracy, DecoderAttack, Estimator, Floors, Laboratory};
+use crate::exec::Executor;
+use crate::features::FeatureCache;
+use crate::measurement::Metric;
+use crate::nn::Device;
+use crate::protocol::Plan;
+use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record, thin_out};
+use crate::search::{self, Findings, Problem, Status};
+use crate::solver;
+use crate::space::{Candidate, LayerInsight};
+use crate::store::{Header, Inputs, Row, Study};
+
+pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
+    interrupt::install();
+    let device = setup::machine(&args.machine)?;
+    let budget = BudgetFile::read(&args.budget)?;
+    let assets = setup::assets(&budget.space, &args.assets, None)?;
+    let budgets = setup::exact_budgets(&budget);
+    let admission = setup::admission(&assets.space, &budgets);
+    let style = if args.output.json || args.output.quiet { Style::Quiet } else { Style::Shown };
+    let progress = Progress::new(style);
+    let provenance = provenance(args, &budget, &assets, device);
+    let inputs = inputs(&budget, &assets, &provenance);
+    let dir = args.folders.results.join(&budget.name);
+    let header = Header::new(&budget.name, inputs, json!({ "command": provenance.command }));
+    let (study, recovered) = Study::open(&dir, &header)?;
+    for warning in &recovered.warnings {
+        progress.line(&format!("warning: {warning}"));
+    }
+    progress.line(&format!(
+        "{}: {} designs, {} fit the exact budgets",
+        budget.name, admission.enumerated, admission.admitted
+    ));
+    let record = if admission.admitted == 0 {
+        let record = nothing_fits(&budget, &admission, &budgets, provenance);
+        write(&study, &record)?;
+        record
+    } else {
+        let cache = FeatureCache::new(args.folders.results.join("features"));
+        let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, device);
+        let insights = insights(&laboratory, &admission, &progress)?;
+        let candidates = assets.space.candidates(&insights, |cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit));
+        let plan = plan(&budget, candidates.len());
+        let problem = Problem {
+            candidates: &candidates,
+            bounds: &setup::bounds(&budget),
+            confidence: budget.privacy.confidence,
+            seed: budget.seed,
+            plan,
+            seconds: budget.effort.minutes.map(|m| m.0),
+        };
+        let estimators: Vec<Box<dyn Estimator>> =
+            vec![Box::new(DecoderAttack::new(&laboratory)), Box::new(CloudAccuracy::new(&laboratory))];
+        let planned = plan.evaluations + plan.verification_seeds;
+        let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned);
+        let findings = search::run(&problem, &mut executor)?;
+        let floors = laboratory.floors()?;
+        let seconds = executor.spent_seconds();
+        let provenance = Provenance { seconds, ..provenance };
+        let record = conclude(&budget, &admission, &problem, &findings, floors, provenance)?;
+        let evaluations = executor.evaluations();
+        let rows: Vec<Row<'_>> = evaluations
+            .iter()
+            .flat_map(|e| e.measurements())
+            .filter_map(|measurement| {
+                let candidate = record.design(&measurement.design)?;
+                Some(Row {
+                    measurement,
+                    split: &candidate.design.split,
+                    depth: candidate.design.channels.depth() as u64,
+                    selection: &candidate.selection,
+                })
+            })
+            .collect();
+        executor.study().write_parquet(&rows)?;
+        write(executor.study(), &record)?;
+        record
+    };
+    progress.stage("report");
+    let report = read_study::write_report(&dir, &args.folders.reports)?;
+    progress.finish();
+    if args.output.json {
+        println!("{:#}", summary::json(&record, &report));
+    } else if !args.output.quiet {
+        print!("{}", summary::text(&record, &report));
+    }
+    Ok(match record.status {
+        Status::Verified => exit::DONE,
+        Status::Infeasible => exit::INFEASIBLE,
+        Status::Unverified => exit::UNVERIFIED,
+    })
+}
+
+/// Features and closed-form channel scores of every split layer that an admitted design uses.
+fn insights(
+    laboratory: &Laboratory,
+    admission: &Admission,
+    progress: &Progress,
+) -> Result<HashMap<&'static str, LayerInsight>, AppError> {
+    let names: Vec<&'static str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
+    laboratory.prepare(&names, interrupt::flag(), &mut |done| {
+        progress.fraction("features of the local net", done);
+    })?;
+    let mut insights = HashMap::new();
+    for name in names {
+        progress.stage(&format!("channel scores of {name}"));
+        if interrupt::requested() {
+            return Err(crate::features::FeatureError::Interrupted.into());
+        }
+        insights.insert(name, laboratory.insight(name)?);
+    }
+    Ok(insights)
+}
+
+fn plan(budget: &BudgetFile, candidates: usize) -> Plan {
+    let plan = Plan::of(budget.effort.level);
+    Plan { evaluations: budget.effort.evaluations.unwrap_or(plan.evaluations).min(candidates), ..plan }
+}
+
+/// Hashes of what determines a study's figures. Paths are not in them: the same files elsewhere are the same study.
+fn inputs(budget: &BudgetFile, assets: &Assets, provenance: &Provenance) -> Inputs {
+    let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
+    Inputs {
+        budget: hash(&budget.text),
+        space: hash(&assets.file.text),
+        data: provenance.data_hash.clone(),
+        weights: provenance.weights_hash.clone(),
+    }
+}
+
+fn provenance(args: &OptimizeArgs, budget: &BudgetFile, assets: &Assets, device: Device) -> Provenance {
+    let plan = Plan::of(budget.effort.level);
+    let parts = &assets.parts;
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    Provenance {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: format!("privynet {}", command.join(" ")),
+        budget_file: args.budget.display().to_string(),
+        space_file: budget.space.display().to_string(),
+        weights_file: assets.file.backbone.weights.display().to_string(),
+        architecture: assets.space.architecture().to_string(),
+        deepest_layer: assets.backbone.layers().last().map_or_else(String::new, |layer| layer.name.to_owned()),
+        weights_hash: assets.backbone.hash().to_hex().to_string(),
+        data_hash: parts.hash.clone(),
+        images: [parts.training.len(), parts.validation.len(), parts.evaluation.len()],
+        image_side: parts.evaluation.side(),
+        content: [parts.evaluation.content().height, parts.evaluation.content().width],
+        classes: parts.class_names.clone(),
+        precision: assets.space.precision(),
+        seed: budget.seed,
+        device: device.to_string(),
+        machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        seconds: 0.0,
+        protocols: [plan.search.to_string(), plan.verification.to_string()],
+    }
+}
+
+fn budgets(budget: &BudgetFile) -> Budgets {
+    Budgets {
+        compute: budget.compute.map(|m| m.0),
+        storage: budget.storage.map(|b| b.0),
+        memory: budget.memory.map(|b| b.0),
+        upload: budget.upload.map(|b| b.0),
+        privacy: setup::bounds(budget),
+        confidence: budget.privacy.confidence,
+    }
+}
+
+/// The record of a study that needs no measuring: no design fits the exact budgets.
+fn nothing_fits(budget: &BudgetFile, admission: &Admission, exact: &[ExactBudget], provenance: Provenance) -> Record {
+    Record {
+        version: RECORD_VERSION,
+        study: budget.name.clone(),
+        status: Status::Infeasible,
+        chosen: None,
+        probability: 0.0,
+        binding: admission.nearest.as_ref().map(|&(_, _, i, _)| exact[i].name.to_owned()),
+        budgets: budgets(budget),
+        designs: Vec::new(),
+        enumerated: admission.enumerated,
+        admitted: 0,
+        verdicts: Vec::new(),
+        diagnostics: Vec::new(),
+        relaxations: Vec::new(),
+        warnings: check::nearest(admission, exact).into_iter().collect(),
+        floors: None,
+        provenance,
+    }
+}
+
+/// The record of a finished search.
+fn conclude(
+    budget: &BudgetFile,
+    admission: &Admission,
+    problem: &Problem<'_>,
+    findings: &Findings,
+    floors: Floors,
+    provenance: Provenance,
+) -> Result<Record, AppError> {
+    let candidates: &[Candidate] = problem.candidates;
+    let bounds = problem.solver_bounds();
+    let forecasts = findings.models.forecasts(candidates, problem.bounds, &findings.gain);
+    let mut designs: Vec<DesignRecord> = candidates
+        .iter()
+        .zip(&forecasts)
+        .map(|(candidate, forecast)| {
+            let probability = solver::probability_feasible(forecast, &bounds);
+            DesignRecord::new(candidate, findings.models.figures(candidate), probability)
+        })
+        .collect();
+    for (index, evaluation) in &findings.measured {
+        designs[*index].add_measured(evaluation);
+    }
+    for design in &mut designs {
+        design.expect_verification(&findings.gain);
+    }
+    let chosen = findings.chosen.map(|index| candidates[index].id.clone());
+    let mut warnings = findings.warnings.clone();
+    let dropped = thin_out(&mut designs, chosen.as_ref(), &findings.verdicts);
+    if dropped > 0 {
+        warnings.push(format!(
+            "{dropped} designs that were neither measured nor among the most accurate by prediction are not listed"
+        ));
+    }
+    Ok(Record {
+        version: RECORD_VERSION,
+        study: budget.name.clone(),
+        status: findings.status,
+        chosen,
+        probability: findings.probability,
+        binding: findings.binding.map(|m: Metric| m.to_string()),
+        budgets: budgets(budget),
+        designs,
+        enumerated: admission.enumerated,
+        admitted: admission.admitted,
+        verdicts: findings.verdicts.clone(),
+        diagnostics: findings.models.diagnostics().to_vec(),
+        relaxations: findings.relaxations.clone(),
+        warnings,
+        floors: Some(floors),
+        provenance,
+    })
+}
+
+/// Stores the record beside the journal.
+fn write(study: &Study, record: &Record) -> Result<PathBuf, AppError> {
+    let bytes = serde_json::to_vec_pretty(record).map_err(|error| AppError::Study {
+        path: study.dir().to_owned(),
+        problem: format!("its conclusion can't be encoded: {error}"),
+    })?;
+    study.save_blob(RECORD_FILE, &bytes)?;
+    Ok(study.dir().to_owned())
+}

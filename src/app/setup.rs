@@ -1,0 +1,150 @@
+//! What several commands need before they start: validated files, images, weights, threads, device.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::backbone::{Architecture, Backbone, Layer};
+use crate::cli::{AssetArgs, MachineArgs};
+use crate::config::{BudgetFile, FloatPrecision, SpaceFile};
+use crate::data::{self, Parts};
+use crate::measurement::Metric;
+use crate::nn::Device;
+use crate::space::{Cost, Slot, Space};
+use crate::verify::MetricBound;
+
+use super::AppError;
+
+/// A validated space with its images and weights.
+pub(super) struct Assets {
+    pub(super) file: SpaceFile,
+    pub(super) space: Space,
+    pub(super) parts: Parts,
+    pub(super) backbone: Backbone,
+}
+
+/// Reads a space, its images and its weights up to the deepest of `also` and the space's splits.
+pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>) -> Result<Assets, AppError> {
+    let file = SpaceFile::read(space, args.weights.as_deref(), args.data.as_deref())?;
+    let architecture = file.architecture()?;
+    // Names and depths are checked before a single image is read; sides once they are known.
+    Space::new(&file, file.data.pad_to.unwrap_or(data::SIDE_MULTIPLE))?;
+    let also = also.map(|name| architecture.layer(name)).transpose()?;
+    let parts = data::load(&file.parts())?;
+    let space = Space::new(&file, parts.evaluation.side())?;
+    let deepest = deepest(architecture, space.splits().into_iter().chain(also));
+    let loaded = Backbone::load(&file.backbone.weights, deepest.name)?;
+    // What is measured is what the device will run.
+    let backbone = match file.precision.weights {
+        FloatPrecision::F16 => loaded.rounded_to_half()?,
+        FloatPrecision::F32 => loaded,
+    };
+    Ok(Assets { file, space, parts, backbone })
+}
+
+/// The deepest of `layers`; the first layer where there are none.
+fn deepest(architecture: Architecture, layers: impl Iterator<Item = &'static Layer>) -> &'static Layer {
+    layers.max_by_key(|layer| layer.index).unwrap_or(&architecture.layers()[0])
+}
+
+/// The leakage bounds of a budget.
+pub(super) fn bounds(budget: &BudgetFile) -> Vec<MetricBound> {
+    let privacy = &budget.privacy;
+    let bound = |metric, limit: Option<f64>| limit.map(|limit| MetricBound { metric, limit });
+    [
+        bound(Metric::PsnrMean, privacy.psnr.mean.map(|db| db.0)),
+        bound(Metric::PsnrP95, privacy.psnr.p95.map(|db| db.0)),
+        bound(Metric::SsimMean, privacy.ssim),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// An exact budget: its name, its limit, and what a design uses of it, in base units.
+pub(super) struct ExactBudget {
+    pub(super) name: &'static str,
+    pub(super) limit: u64,
+    pub(super) used: fn(&Cost) -> u64,
+    pub(super) show: fn(u64) -> String,
+}
+
+/// The exact budgets that the user set.
+pub(super) fn exact_budgets(budget: &BudgetFile) -> Vec<ExactBudget> {
+    use crate::units::{Bytes, Macs};
+    let macs: fn(u64) -> String = |n| Macs(n).to_string();
+    let bytes: fn(u64) -> String = |n| Bytes(n).to_string();
+    let exact =
+        |name, limit: Option<u64>, used: fn(&Cost) -> u64, show| Some(ExactBudget { name, limit: limit?, used, show });
+    [
+        exact("compute", budget.compute.map(|m| m.0), |c| c.macs.0, macs),
+        exact("storage", budget.storage.map(|b| b.0), |c| c.bytes.0, bytes),
+        exact("memory", budget.memory.map(|b| b.0), |c| c.peak_memory.0, bytes),
+        exact("upload", budget.upload.map(|b| b.0), |c| c.upload_bytes.0, bytes),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What the exact budgets leave of a space.
+pub(super) struct Admission {
+    pub(super) enumerated: usize,
+    pub(super) admitted: usize,
+    /// For each budget, how many slots break it.
+    pub(super) removed: Vec<(&'static str, usize)>,
+    /// Admitted slots of each split layer that has any.
+    pub(super) splits: BTreeMap<usize, (&'static Layer, usize)>,
+    /// The slot that exceeds its worst budget by the smallest factor, that budget's index and the factor.
+    pub(super) nearest: Option<(Slot, Cost, usize, f64)>,
+}
+
+/// Applies the exact budgets to every slot.
+pub(super) fn admission(space: &Space, budgets: &[ExactBudget]) -> Admission {
+    let mut result = Admission {
+        enumerated: 0,
+        admitted: 0,
+        removed: budgets.iter().map(|b| (b.name, 0)).collect(),
+        splits: BTreeMap::new(),
+        nearest: None,
+    };
+    for (slot, cost) in space.slots() {
+        result.enumerated += 1;
+        let mut worst: Option<(usize, f64)> = None;
+        for (i, budget) in budgets.iter().enumerate() {
+            let factor = (budget.used)(&cost) as f64 / budget.limit as f64;
+            if factor > 1.0 {
+                result.removed[i].1 += 1;
+                if worst.is_none_or(|(_, f)| factor > f) {
+                    worst = Some((i, factor));
+                }
+            }
+        }
+        match worst {
+            None => {
+                result.admitted += 1;
+                result.splits.entry(slot.layer.index).or_insert((slot.layer, 0)).1 += 1;
+            }
+            Some((i, factor)) => {
+                if result.nearest.as_ref().is_none_or(|&(.., least)| factor < least) {
+                    result.nearest = Some((slot, cost, i, factor));
+                }
+            }
+        }
+    }
+    result
+}
+
+/// Starts the thread pool and parses the device.
+pub(super) fn machine(args: &MachineArgs) -> Result<Device, AppError> {
+    if let Some(threads) = args.threads {
+        let problem = |problem: String| AppError::Flag { flag: "threads", value: threads.to_string(), problem };
+        if threads == 0 || threads > 1024 {
+            return Err(problem("must be between 1 and 1024".to_owned()));
+        }
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .map_err(|error| problem(error.to_string()))?;
+    }
+    Ok(args.device.parse()?)
+}

@@ -1,0 +1,202 @@
+//! A study's conclusion for people and for programs.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::measurement::Metric;
+use crate::record::{Budgets, CostRecord, DesignRecord, Record};
+use crate::search::Status;
+use crate::units::{Bytes, Macs};
+
+/// The figures that are shown, in order.
+const FIGURES: [Metric; 5] = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::SsimMean];
+
+/// An exact budget and what a design uses of it, in base units.
+pub(super) struct ExactUse {
+    pub(super) name: &'static str,
+    pub(super) used: u64,
+    pub(super) limit: u64,
+    /// Shows a number of base units.
+    pub(super) show: fn(u64) -> String,
+}
+
+/// The exact budgets that the user set, with what `cost` uses of them.
+pub(super) fn exact_use(budgets: &Budgets, cost: &CostRecord) -> Vec<ExactUse> {
+    let macs: fn(u64) -> String = |n| Macs(n).to_string();
+    let bytes: fn(u64) -> String = |n| Bytes(n).to_string();
+    let budget = |name, used, limit: Option<u64>, show| Some(ExactUse { name, used, limit: limit?, show });
+    [
+        budget("compute", cost.macs, budgets.compute, macs),
+        budget("storage", cost.bytes, budgets.storage, bytes),
+        budget("memory", cost.peak_memory, budgets.memory, bytes),
+        budget("upload", cost.upload_bytes, budgets.upload, bytes),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What the chosen design uses of every budget, in percent: exact ones by cost, leakage by the verified upper limit.
+fn budget_used(record: &Record, chosen: &DesignRecord) -> Map<String, Value> {
+    let percent = |used: f64, limit: f64| json!((1000.0 * used / limit).round() / 10.0);
+    let mut used: Map<String, Value> = exact_use(&record.budgets, &chosen.cost)
+        .into_iter()
+        .map(|budget| (budget.name.to_owned(), percent(budget.used as f64, budget.limit as f64)))
+        .collect();
+    for bound in &record.budgets.privacy {
+        let verified = record.chosen_verdict().and_then(|v| v.figure(bound.metric)?.upper);
+        if let Some(value) = verified.or_else(|| chosen.expected(bound.metric).map(|p| p.value)) {
+            used.insert(bound.metric.to_string(), percent(value, bound.limit));
+        }
+    }
+    used
+}
+
+/// The study as one JSON object.
+pub(super) fn json(record: &Record, report: &Path) -> Value {
+    let chosen = record.chosen_design();
+    let figures = |pick: &dyn Fn(Metric) -> Option<(f64, f64)>| -> Value {
+        let map: Map<String, Value> = FIGURES
+            .iter()
+            .filter_map(|&metric| {
+                let (value, std_error) = pick(metric)?;
+                Some((metric.to_string(), json!({ "value": value, "std_error": std_error })))
+            })
+            .collect();
+        if map.is_empty() { Value::Null } else { Value::Object(map) }
+    };
+    let verdict = record.chosen_verdict();
+    let mut object = json!({
+        "study": record.study,
+        "status": record.status,
+        "design": chosen.map(|c| json!({
+            "id": c.id,
+            "split": c.design.split,
+            "depth": c.design.channels.depth(),
+            "channels": c.design.channels.channels(),
+            "selection": c.selection,
+        })),
+        "predicted": chosen.map(|c| figures(&|m| c.expected(m).map(|p| (p.value, p.sd)))),
+        "measured": figures(&|m| verdict?.figure(m).map(|f| (f.value, f.std_error))),
+        "searched": chosen.map(|c| figures(&|m| c.measured(m).map(|r| (r.value, r.std_error)))),
+        "cost": chosen.map(|c| c.cost),
+        "budget_used": chosen.map(|c| budget_used(record, c)),
+        "binding": record.binding,
+        "probability": record.probability,
+        "relaxations": record.relaxations,
+        "refuted": record.verdicts.iter().filter(|v| !v.holds).map(|v| json!({
+            "design": v.design, "objections": v.objections, "figures": v.figures,
+        })).collect::<Vec<_>>(),
+        "warnings": record.warnings,
+        "report": report,
+    });
+    if let (Some(verdict), Some(map)) = (verdict, object.as_object_mut()) {
+        map.insert(
+            "verification".to_owned(),
+            json!({ "holds": verdict.holds, "converged": verdict.converged, "seeds": verdict.seeds,
+                    "protocol": verdict.fidelity, "figures": verdict.figures, "objections": verdict.objections }),
+        );
+    }
+    object
+}
+
+/// `0.893`, `17.4 dB`.
+pub(super) fn figure_text(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::Accuracy | Metric::SsimMean | Metric::ProbeAccuracy => format!("{value:.3}"),
+        _ => format!("{value:.2} dB"),
+    }
+}
+
+/// The conclusion as a few lines.
+pub(super) fn text(record: &Record, report: &Path) -> String {
+    let mut out = String::new();
+    // Writing to a string can't fail.
+    let mut line = |text: String| {
+        let _ = writeln!(out, "{text}");
+    };
+    let chosen = record.chosen_design();
+    let subject = chosen.map(|c| {
+        format!(
+            "split at {}, {} channels ({}), design {}",
+            c.design.split,
+            c.design.channels.depth(),
+            c.selection,
+            c.id
+        )
+    });
+    match (record.status, &subject) {
+        (Status::Verified, Some(subject)) => line(format!("VERIFIED: {subject}")),
+        (Status::Unverified, Some(subject)) => {
+            line("UNVERIFIED: no design passed verification within its allowance".to_owned());
+            line(format!("  most likely to pass next: {subject}"));
+        }
+        (Status::Infeasible, subject) => {
+            line("INFEASIBLE: no design can be expected to meet the budget".to_owned());
+            if let Some(subject) = subject {
+                line(format!("  nearest: {subject}, probability {:.3}", record.probability));
+            }
+        }
+        (_, None) => line("no design was chosen".to_owned()),
+    }
+    if let Some(verdict) = record.chosen_verdict() {
+        line(format!("  verified with {} fresh seed(s), protocol {}:", verdict.seeds.len(), verdict.fidelity));
+        for metric in FIGURES {
+            let Some(figure) = verdict.figure(metric) else { continue };
+            let mut text = format!("    {:<10} {}", metric.to_string(), figure_text(metric, figure.value));
+            if figure.std_error > 0.0 {
+                text += &format!(" ± {}", figure_text(metric, figure.std_error));
+            }
+            if let Some(extended) = figure.extended {
+                text += &format!(", {} by 16 times the training", figure_text(metric, extended));
+            }
+            if let (Some(upper), Some(limit)) = (figure.upper, figure.limit) {
+                text += &format!(
+                    "; with confidence at most {}, limit {}",
+                    figure_text(metric, upper),
+                    figure_text(metric, limit)
+                );
+            }
+            line(text);
+        }
+        for objection in &verdict.objections {
+            line(format!("    but: {objection}"));
+        }
+    }
+    if let Some(floors) = &record.floors {
+        line(format!(
+            "  an attacker without features reaches {:.1} dB (mean image), {:.1} dB (mean colour); an 8×8 thumbnail is {:.1} dB",
+            floors.best_constant, floors.mean_colour, floors.thumbnail
+        ));
+    }
+    if let Some(chosen) = chosen {
+        for ExactUse { name, used, limit, show } in exact_use(&record.budgets, &chosen.cost) {
+            let percent = 100.0 * used as f64 / limit as f64;
+            line(format!("  {name:<12} {} of {} ({percent:.0} %)", show(used), show(limit)));
+        }
+    }
+    if let Some(binding) = &record.binding {
+        line(format!("  binding      {binding}"));
+    }
+    for relaxation in &record.relaxations {
+        if relaxation.gain > 0.0 {
+            line(format!(
+                "  relaxing {} to {} would bring about {:+.1} points of accuracy ({})",
+                relaxation.metric,
+                figure_text(relaxation.metric, relaxation.limit),
+                100.0 * relaxation.gain,
+                relaxation.design
+            ));
+        }
+    }
+    for refuted in record.verdicts.iter().filter(|v| !v.holds && Some(&v.design) != record.chosen.as_ref()) {
+        line(format!("  refuted      {}: {}", refuted.design, refuted.objections.join("; ")));
+    }
+    for warning in &record.warnings {
+        line(format!("  note         {warning}"));
+    }
+    line(format!("  report       {}", report.display()));
+    out
+}

@@ -1,0 +1,232 @@
+//! Flags and help texts; nothing is decided here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Finds the local net that keeps a cloud model accurate and leaks the least.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    long_about = "Finds the local net that keeps a cloud model accurate and leaks the least.\n\n\
+        PrivyNet splits a pre-trained net: its first layers run on the device, only their features leave. \
+        This program searches split layer, output channel count and channel selection for the design that \
+        fits a budget of compute, storage and privacy, and verifies it with reconstruction attacks.",
+    after_help = "Start here:\n  privynet check    spaces/fashion-mnist-vgg16/budget.yaml\n  \
+        privynet optimize spaces/fashion-mnist-vgg16/budget.yaml\n\n\
+        Exit codes: 0 done (optimize: verified) · 2 bad input · 3 no feasible design · 4 ended unverified · 130 interrupted"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validate a budget and say what a study of it would do, without training
+    Check(CheckArgs),
+    /// Search, verify and report the best local net within a budget (the main job; run again to resume)
+    Optimize(OptimizeArgs),
+    /// Measure one design: accuracy of the cloud net, leakage under the decoder attack, cost
+    Measure(MeasureArgs),
+    /// Print what a study measured
+    Show(ShowArgs),
+    /// Write a study's plots and page again
+    Report(ReportArgs),
+    /// Write the deployable package of a study's chosen design
+    Export(ExportArgs),
+    /// Run an exported local net on images and write their features
+    Features(FeaturesArgs),
+}
+
+/// Where the images and weights are, when not where the space says.
+#[derive(Debug, Args)]
+pub struct AssetArgs {
+    /// Folder of the images, in place of the space's
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Safetensors file of the backbone, in place of the space's
+    #[arg(long, value_name = "PATH")]
+    pub weights: Option<PathBuf>,
+}
+
+/// What computes.
+#[derive(Debug, Args)]
+pub struct MachineArgs {
+    /// cpu, cuda or cuda:N (cuda needs a binary built with `--features cuda`)
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// CPU threads; all cores where absent. Results don't depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// Where studies are kept.
+#[derive(Debug, Args)]
+pub struct FolderArgs {
+    /// Folder of the studies
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Folder of the reports
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub reports: PathBuf,
+}
+
+/// What is printed.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Print one JSON object and nothing else
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// `privynet check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The budget file
+    pub budget: PathBuf,
+    /// Images and weights.
+    #[command(flatten)]
+    pub assets: AssetArgs,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `privynet optimize`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  privynet optimize spaces/fashion-mnist-vgg16/budget.yaml\n  \
+    privynet optimize my-budget.yaml --data ~/images --results /scratch/results --json")]
+pub struct OptimizeArgs {
+    /// The budget file
+    pub budget: PathBuf,
+    /// Images and weights.
+    #[command(flatten)]
+    pub assets: AssetArgs,
+    /// What computes.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Where studies are kept.
+    #[command(flatten)]
+    pub folders: FolderArgs,
+    /// What is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The protocols that `measure` offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolArg {
+    /// The published comparison protocol: small decoder, 6 and 8 epochs, all images
+    Reference,
+    /// What a quick study's search measures: indicative only
+    Quick,
+    /// What a standard study verifies with: strong decoder, early stopping on validation images
+    Full,
+}
+
+/// `privynet measure`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  privynet measure --space spaces/fashion-mnist-vgg16/space.yaml --split conv3_3 --depth 16\n  \
+    privynet measure --space S.yaml --split conv2_2 --channels 3,17,40 --protocol full --seed 1 --json"
+)]
+pub struct MeasureArgs {
+    /// The search space's file
+    #[arg(long, value_name = "FILE")]
+    pub space: PathBuf,
+    /// The split layer
+    #[arg(long, value_name = "LAYER")]
+    pub split: String,
+    /// Keep the layer's first N output channels
+    #[arg(long, value_name = "N", required_unless_present = "channels")]
+    pub depth: Option<usize>,
+    /// Keep these output channels
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "depth")]
+    pub channels: Vec<u16>,
+    /// How much data and training
+    #[arg(long, value_enum, default_value_t = ProtocolArg::Reference)]
+    pub protocol: ProtocolArg,
+    /// Seed of initial weights and batch order
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for cached features
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Images and weights.
+    #[command(flatten)]
+    pub assets: AssetArgs,
+    /// What computes.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `privynet show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The study's name, or its folder
+    pub study: PathBuf,
+    /// Only designs that no other beats in both accuracy and leakage
+    #[arg(long)]
+    pub pareto: bool,
+    /// Comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where studies are kept.
+    #[command(flatten)]
+    pub folders: FolderArgs,
+}
+
+/// `privynet report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The study's name, or its folder
+    pub study: PathBuf,
+    /// Where studies are kept.
+    #[command(flatten)]
+    pub folders: FolderArgs,
+}
+
+/// `privynet export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The study's name, or its folder
+    pub study: PathBuf,
+    /// A new or empty folder for the package
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Safetensors file of the backbone, where it is no longer where the study found it
+    #[arg(long, value_name = "PATH")]
+    pub weights: Option<PathBuf>,
+    /// Export a design that is not verified too (its manifest says so)
+    #[arg(long)]
+    pub allow_unverified: bool,
+    /// Where studies are kept.
+    #[command(flatten)]
+    pub folders: FolderArgs,
+}
+
+/// `privynet features`.
+#[derive(Debug, Args)]
+pub struct FeaturesArgs {
+    /// An exported package
+    pub package: PathBuf,
+    /// JPEG or PNG files
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+    /// Folder for the features (NumPy files); beside each image where absent
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}

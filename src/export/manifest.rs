@@ -1,0 +1,95 @@
+//! `manifest.json`: what a package is, how to run it, and what was verified of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::FloatPrecision;
+use crate::measurement::Metric;
+use crate::record::CostRecord;
+use crate::search::Status;
+use crate::space::Design;
+
+/// Name of the manifest's file.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// Version of the manifest's layout.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// A package's description.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the layout.
+    pub version: u32,
+    /// Version of the program that wrote it.
+    pub privynet: String,
+    /// The study it comes from.
+    pub study: String,
+    /// Whether the design was verified.
+    pub status: Status,
+    /// The backbone's architecture.
+    pub architecture: String,
+    /// The design's id.
+    pub id: String,
+    /// Split layer and kept channels.
+    pub design: Design,
+    /// How the channels were selected.
+    pub selection: String,
+    /// How an image becomes the net's input.
+    pub preprocessing: Preprocessing,
+    /// Precision of the stored weights.
+    pub weights_precision: FloatPrecision,
+    /// Precision of the uploaded features.
+    pub features_precision: FloatPrecision,
+    /// Shape of the features: channels, rows, columns.
+    pub feature_shape: [usize; 3],
+    /// Exact cost on the device.
+    pub cost: CostRecord,
+    /// Classes of the cloud net, in the order of its outputs.
+    pub classes: Vec<String>,
+    /// The verified figures.
+    pub claims: Vec<Claim>,
+    /// Joint confidence of the leakage bounds.
+    pub confidence: f64,
+    /// The attack behind the figures, in words.
+    pub threat_model: String,
+    /// Protocol of the verification.
+    pub protocol: Option<String>,
+    /// Seeds of the verification.
+    pub seeds: Vec<u64>,
+    /// BLAKE3 of the backbone's weights that the design uses, at the stored precision.
+    pub weights_hash: String,
+    /// BLAKE3 of the images and labels.
+    pub data_hash: String,
+    /// BLAKE3 of `local_net.safetensors`.
+    pub local_net_hash: String,
+}
+
+/// How an image becomes the local net's input: `scale·x − mean` per colour, after padding with black.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocessing {
+    /// Side of the net's square input.
+    pub side: usize,
+    /// Rows and columns of the images before padding.
+    pub content: [usize; 2],
+    /// Factor on pixels in [0, 1].
+    pub scale: f32,
+    /// Subtracted from red, green and blue.
+    pub mean: [f32; 3],
+}
+
+/// One verified figure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Which figure.
+    pub metric: Metric,
+    /// Its value.
+    pub value: f64,
+    /// Its standard error over images.
+    pub std_error: f64,
+    /// One-sided upper confidence limit, where it is bounded.
+    pub upper: Option<f64>,
+    /// The bound, where there is one.
+    pub limit: Option<f64>,
+}
