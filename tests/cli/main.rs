@@ -1,0 +1,5 @@
+//! The program as its users run it, on a tiny space with the real weights.
+
+mod bad_input;
+mod main_job;
+mod support;

@@ -1,0 +1,202 @@
+//! The main job on a tiny space: search, verify, report, show, export, run; kill and resume; repeat.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{SIDE, TinySpace, json, stderr};
+use serde_json::Value;
+
+fn optimize(space: &TinySpace, folder: &str) -> Value {
+    let results = format!("{folder}/results");
+    let reports = format!("{folder}/reports");
+    let output = space.run(&["optimize", "budget.yaml", "--json", "--results", &results, "--reports", &reports]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stderr(&output), String::from_utf8_lossy(&output.stdout));
+    json(&output)
+}
+
+/// What must not depend on when, where and how often a study ran.
+fn answer(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(map) = object.as_object_mut() {
+        map.remove("report");
+    }
+    object
+}
+
+#[test]
+fn from_budget_to_running_package() {
+    let space = TinySpace::new();
+    let check = space.run(&["check", "budget.yaml", "--json"]);
+    assert_eq!(check.status.code(), Some(0), "{}", stderr(&check));
+    let check = json(&check);
+    assert_eq!(check["enumerated"], 6, "(2 + 1 depths) × 2 selections");
+
+    let found = optimize(&space, ".");
+    assert_eq!(found["status"], "verified");
+    for metric in ["accuracy", "psnr_mean", "psnr_p95", "psnr_max", "ssim_mean"] {
+        assert!(found["measured"][metric]["value"].is_f64(), "{metric}: {found:#}");
+        assert!(found["predicted"][metric]["value"].is_f64(), "{metric}: {found:#}");
+    }
+    let limit = 40.0;
+    assert!(found["measured"]["psnr_mean"]["value"].as_f64().unwrap() < limit);
+    assert!(found["budget_used"]["compute"].as_f64().unwrap() <= 100.0);
+    let page = std::fs::read_to_string(space.path(found["report"].as_str().unwrap())).unwrap();
+    assert!(page.contains("tiny") && page.contains("<svg"));
+
+    let csv = space.run(&["show", "tiny", "--csv"]);
+    let text = String::from_utf8_lossy(&csv.stdout).into_owned();
+    assert_eq!(text.lines().count(), 1 + 3, "a header and three measured designs: {text}");
+    assert!(space.path("results/tiny/measurements.parquet").exists());
+
+    let export = space.run(&["export", "tiny", "--out", "package"]);
+    assert_eq!(export.status.code(), Some(0), "{}", stderr(&export));
+    let again = space.run(&["export", "tiny", "--out", "package"]);
+    assert_eq!(again.status.code(), Some(2), "a package is never overwritten");
+    // The package stands alone: study and data are gone.
+    std::fs::remove_dir_all(space.path("results")).unwrap();
+    let picture: Vec<u8> = (0..SIDE * SIDE).map(|i| (i * 7 % 256) as u8).collect();
+    image::save_buffer(space.path("picture.png"), &picture, SIDE as u32, SIDE as u32, image::ColorType::L8).unwrap();
+    let features = space.run(&["features", "package", "picture.png"]);
+    assert_eq!(features.status.code(), Some(0), "{}", stderr(&features));
+    let bytes = std::fs::read(space.path("picture.features.npy")).unwrap();
+    let numbers = (found["cost"]["upload_bytes"].as_u64().unwrap()) as usize;
+    assert!(bytes.starts_with(b"\x93NUMPY") && bytes.len() == 128 + numbers, "{}", bytes.len());
+    let manifest: Value = serde_json::from_slice(&std::fs::read(space.path("package/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["status"], "verified");
+    assert_eq!(manifest["design"]["split"], found["design"]["split"]);
+
+    // A changed package is refused.
+    let mut net = std::fs::read(space.path("package/local_net.safetensors")).unwrap();
+    let last = net.len() - 1;
+    net[last] ^= 1;
+    std::fs::write(space.path("package/local_net.safetensors"), net).unwrap();
+    let damaged = space.run(&["features", "package", "picture.png"]);
+    assert_eq!(damaged.status.code(), Some(2));
+    assert!(stderr(&damaged).contains("hash"), "{}", stderr(&damaged));
+}
+
+#[test]
+fn same_seed_same_answer_for_any_number_of_threads() {
+    let space = TinySpace::new();
+    let first = optimize(&space, "one");
+    let output = space.run(&[
+        "optimize",
+        "budget.yaml",
+        "--json",
+        "--threads",
+        "3",
+        "--results",
+        "two/results",
+        "--reports",
+        "two/reports",
+    ]);
+    assert_eq!(answer(&first), answer(&json(&output)));
+}
+
+#[test]
+fn a_killed_study_resumes_to_the_same_answer() {
+    let space = TinySpace::new();
+    let whole = optimize(&space, "whole");
+    let arguments = ["optimize", "budget.yaml", "--json", "--results", "broken/results", "--reports", "broken/reports"];
+    let journal = space.path("broken/results/tiny/journal.jsonl");
+    let lines = || std::fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
+    let mut child = space.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    // The journal's first line is its header; two more are two finished measurements.
+    while lines() < 3 && start.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // On Unix this is SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = std::fs::read_to_string(&journal).unwrap();
+    assert!(before.lines().count() >= 3, "nothing was measured in two minutes");
+    let output = space.run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(answer(&json(&output)), answer(&whole));
+    let after = std::fs::read_to_string(&journal).unwrap();
+    let kept: String = before.lines().filter(|l| l.ends_with('}')).map(|l| format!("{l}\n")).collect();
+    assert!(after.starts_with(&kept), "finished measurements are kept as they were");
+    let mut keys: Vec<String> = after
+        .lines()
+        .skip(1)
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .map(|record| record["data"]["evaluation"].clone())
+        .filter(|e| !e.is_null())
+        .map(|e| format!("{} {} {}", e["design"], e["fidelity"], e["seed"]))
+        .collect();
+    let all = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), all, "no measurement is made twice");
+}
+
+#[test]
+fn what_does_not_fit_exits_3_and_says_what_binds() {
+    let space = TinySpace::new();
+    space.edit("budget.yaml", "30 MMAC", "1 kMAC");
+    let check = space.run(&["check", "budget.yaml"]);
+    assert_eq!(check.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&check.stdout).contains("compute binds"));
+    let output = space.run(&["optimize", "budget.yaml", "--json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let object = json(&output);
+    assert_eq!(object["status"], "infeasible");
+    assert_eq!(object["binding"], "compute");
+    assert!(object["warnings"][0].as_str().unwrap().contains("conv1_2 with 4 channels"), "{object:#}");
+}
+
+#[test]
+fn a_leakage_bound_that_nothing_meets_exits_3() {
+    let space = TinySpace::new();
+    space.edit("budget.yaml", "40 dB", "3 dB");
+    let output = space.run(&["optimize", "budget.yaml", "--json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert_eq!(json(&output)["binding"], "psnr_mean");
+}
+
+#[test]
+fn another_budget_does_not_write_into_a_study() {
+    let space = TinySpace::new();
+    optimize(&space, ".");
+    space.edit("budget.yaml", "40 dB", "39 dB");
+    let output = space.run(&["optimize", "budget.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("budget"), "{}", stderr(&output));
+}
+
+#[test]
+fn measure_prints_the_reference_scripts_keys() {
+    let space = TinySpace::new();
+    let output = space.run(&[
+        "measure",
+        "--space",
+        "space.yaml",
+        "--split",
+        "conv1_2",
+        "--channels",
+        "5,2,9",
+        "--protocol",
+        "quick",
+        "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let object = json(&output);
+    for key in [
+        "split",
+        "depth",
+        "seed",
+        "accuracy",
+        "psnr_mean",
+        "psnr_p95",
+        "psnr_max",
+        "ssim_mean",
+        "seconds_features",
+        "seconds_attack",
+        "seconds_task",
+        "device",
+    ] {
+        assert!(!object[key].is_null(), "{key}: {object}");
+    }
+    assert_eq!(object["channels"], serde_json::json!([2, 5, 9]));
+}
