@@ -127,6 +127,8 @@ pub enum ProtocolArg {
     Reference,
     /// What a quick study's search measures: indicative only
     Quick,
+    /// What a quick study verifies with: doubled training, learning curve extended to sixteen times that
+    Verification,
     /// What a standard study verifies with: strong decoder, early stopping on validation images
     Full,
 }

@@ -35,6 +35,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     let fidelity = match args.protocol {
         ProtocolArg::Reference => Fidelity::Reference,
         ProtocolArg::Quick => Fidelity::Quick,
+        ProtocolArg::Verification => Fidelity::QuickVerification,
         ProtocolArg::Full => Fidelity::StandardVerification,
     };
     let progress = Progress::new(if args.json { Style::Quiet } else { Style::Shown });
