@@ -85,7 +85,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     println!("{} ({} protocol, seed {})", design.id(), fidelity, args.seed);
     for row in &rows {
         let (digits, unit) = match row.metric {
-            Metric::Accuracy | Metric::SsimMean => (4, ""),
+            Metric::Accuracy | Metric::SsimMean | Metric::SsimMeanExtended => (4, ""),
             Metric::AttackConverged => (0, ""),
             _ => (2, " dB"),
         };
