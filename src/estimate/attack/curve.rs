@@ -41,6 +41,10 @@ impl LearningCurve {
     /// larger than the one before.
     pub(super) fn left_to_gain(&self) -> Option<f64> {
         let (before, last) = self.gains()?;
+        // A decoder that never learnt anything has not converged: it is stuck.
+        if self.total_gain() < 0.5 * FLAT {
+            return None;
+        }
         if last <= 0.0 {
             return Some(0.0);
         }
@@ -87,6 +91,7 @@ mod tests {
         assert!(curve(&[16.0, 17.0, 17.05]).is_flat());
         assert!(curve(&[16.0, 17.0, 17.05]).left_to_gain().unwrap() <= 0.05 + 1e-12);
         assert_eq!(curve(&[16.0, 17.0, 16.9]).left_to_gain(), Some(0.0));
+        assert_eq!(curve(&[10.9, 10.9, 10.9]).left_to_gain(), None, "a stuck decoder is no converged one");
         assert!(!curve(&[16.0, 16.05]).is_flat(), "one doubling shows nothing");
         // Small gains that do not shrink are still counted.
         assert!(curve(&[16.0, 16.05, 16.1]).left_to_gain().unwrap() > 0.15);
