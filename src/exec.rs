@@ -59,6 +59,7 @@ pub struct Executor<'a> {
     observer: &'a dyn Observer,
     jobs: usize,
     planned: usize,
+    asked_seconds: f64,
 }
 
 impl<'a> Executor<'a> {
@@ -84,7 +85,7 @@ impl<'a> Executor<'a> {
                 Event::Evaluation(_) => None,
             })
             .collect();
-        Self { study, known, verifications, estimators, observer, jobs: 0, planned }
+        Self { study, known, verifications, estimators, observer, jobs: 0, planned, asked_seconds: 0.0 }
     }
 
     /// The study that measurements go to.
@@ -95,6 +96,12 @@ impl<'a> Executor<'a> {
     /// Seconds that all measurements of this study took, those of earlier runs included.
     pub fn spent_seconds(&self) -> f64 {
         self.known.values().map(|e| e.seconds).sum()
+    }
+
+    /// Seconds that the measurements asked for so far took, whether made now or found in the journal: what a limit on
+    /// time is compared with, so that a resumed study stops where the interrupted one did.
+    pub fn asked_seconds(&self) -> f64 {
+        self.asked_seconds
     }
 
     /// Every evaluation of the study, in the order in which they were made.
@@ -115,6 +122,7 @@ impl<'a> Executor<'a> {
         self.planned = self.planned.max(self.jobs);
         let key = (job.candidate.id.clone(), job.fidelity, job.seed);
         if let Some(evaluation) = self.known.get(&key) {
+            self.asked_seconds += evaluation.seconds;
             self.observer.finished(evaluation, false);
             return Ok(evaluation.clone());
         }
@@ -131,6 +139,7 @@ impl<'a> Executor<'a> {
             seconds: start.elapsed().as_secs_f64(),
         };
         self.study.append(&Event::Evaluation(evaluation.clone()))?;
+        self.asked_seconds += evaluation.seconds;
         self.known.insert(key, evaluation.clone());
         self.observer.finished(&evaluation, true);
         Ok(evaluation)

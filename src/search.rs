@@ -144,7 +144,7 @@ impl Search<'_> {
     /// Whether the allowance of search measurements is spent.
     fn spent(&self, executor: &Executor<'_>) -> bool {
         let evaluations = self.problem.plan.evaluations.min(self.problem.candidates.len());
-        self.tried.len() >= evaluations || self.problem.seconds.is_some_and(|limit| executor.spent_seconds() >= limit)
+        self.tried.len() >= evaluations || self.problem.seconds.is_some_and(|limit| executor.asked_seconds() >= limit)
     }
 
     /// Measures candidate `index` at the search's fidelity.

@@ -101,7 +101,20 @@ pub fn verify(
         }
     }
     let trials = (bounds.len() * plan.verification_attempts).max(1) as f64;
-    let verdict = judge(candidate, &evaluations, bounds, (1.0 - confidence) / trials, plan.verification);
+    let mut verdict = judge(candidate, &evaluations, bounds, (1.0 - confidence) / trials, plan.verification);
+    // More data and longer training never make an honest attack weaker.
+    for searched in executor.evaluations().iter().filter(|e| e.design == candidate.id && e.fidelity == plan.search) {
+        for row in searched.measurements() {
+            let bounded = bounds.iter().any(|b| b.metric == row.metric);
+            if bounded && verdict.figure(row.metric).is_some_and(|f| f.value + 2.0 * row.std_error < row.value) {
+                let metric = row.metric;
+                verdict
+                    .objections
+                    .push(format!("{metric} is below what the search found: the attack is under-trained"));
+                verdict.holds = false;
+            }
+        }
+    }
     executor.record(Verification {
         design: verdict.design.clone(),
         verdict: match verdict.holds {
@@ -140,7 +153,8 @@ fn judge(
     let converged = rows.iter().filter(|r| r.metric == Metric::AttackConverged).all(|r| r.value > 0.5);
     if !converged {
         objections.push(
-            "an attack improved so fast when its training ended that its end can't be foretold: its figure is a lower bound"
+            "an attack was stopped far above a limit, never learnt, or was improving too fast to foretell its end: its \
+             figure is a lower bound"
                 .to_owned(),
         );
     }

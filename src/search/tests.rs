@@ -152,6 +152,15 @@ fn an_attack_that_does_not_converge_is_never_verified() {
 }
 
 #[test]
+fn a_verification_below_what_the_search_found_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = || MockEstimator { gain: -5.0, ..honest() };
+    let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
+    assert_ne!(findings.status, Status::Verified);
+    assert!(findings.verdicts.iter().all(|v| v.objections.iter().any(|o| o.contains("under-trained"))));
+}
+
+#[test]
 fn a_verification_above_the_limit_refutes_and_the_next_design_is_tried() {
     let folder = tempfile::tempdir().unwrap();
     let mock = || MockEstimator { gain: 2.0 * GAIN, ..honest() };

@@ -56,7 +56,8 @@ impl<'a> DecoderAttack<'a> {
             curves.push(&scores)?;
             // Clearly above the limit: more training can only confirm it.
             let least = curves.psnr_mean.last() + curves.psnr_mean.left_to_gain().unwrap_or(0.0);
-            if curves.psnr_mean.is_flat() || request.settled_above.is_some_and(|limit| least > limit + SETTLED_BY) {
+            curves.settled = request.settled_above.is_some_and(|limit| least > limit + SETTLED_BY);
+            if curves.settled || curves.psnr_mean.is_flat() {
                 break;
             }
         }
@@ -70,6 +71,8 @@ struct Curves {
     psnr_mean: LearningCurve,
     psnr_p95: LearningCurve,
     ssim_mean: LearningCurve,
+    /// Whether the training was stopped because its figure settles the matter: it is a lower bound then.
+    settled: bool,
 }
 
 impl Curves {
@@ -85,7 +88,7 @@ impl Curves {
     ///
     /// The mean PSNR's curve is the smoothest; the others are extended in proportion to what they gained beside it.
     fn rows(&self, request: &Request<'_>, measured: &[Measurement]) -> Vec<Measurement> {
-        let left = self.psnr_mean.left_to_gain();
+        let left = if self.settled { None } else { self.psnr_mean.left_to_gain() };
         let converged = request.row(Metric::AttackConverged, f64::from(u8::from(left.is_some())), 0.0, 1, 0.0);
         let mut rows = vec![converged];
         let Some(left) = left else { return rows };
