@@ -133,7 +133,7 @@ macro_rules! named_enum {
 named_enum! {
     /// What a measurement says about a design. PSNR and SSIM are those of the strongest attack of the fidelity.
     pub enum Metric ("metric") {
-        /// Share of evaluation images that the trained cloud net classifies correctly.
+        /// Share of images, unseen in training, that the trained cloud net classifies correctly.
         Accuracy = "accuracy",
         /// Accuracy of the closed-form linear probe, a cheap proxy.
         ProbeAccuracy = "probe_accuracy",

@@ -52,13 +52,24 @@ impl Training {
     }
 }
 
+/// The part of the images that a measurement's figures are over. No training saw either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoredPart {
+    /// The validation part: for figures that choose between designs.
+    Validation,
+    /// The evaluation part, which nothing is ever chosen by: for claims.
+    Evaluation,
+}
+
 /// What a measurement at one fidelity consists of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Protocol {
     /// Images of the training part that are used; all where `None`.
     pub training_images: Option<usize>,
-    /// Images of the evaluation part that are used; all where `None`.
-    pub evaluation_images: Option<usize>,
+    /// The part whose images are scored.
+    pub scored_part: ScoredPart,
+    /// How many of them; all where `None`.
+    pub scored_images: Option<usize>,
     /// The attacker's decoder.
     pub decoder: DecoderKind,
     /// The decoder's training.
@@ -91,25 +102,29 @@ impl Protocol {
         match fidelity {
             Fidelity::Reference => Self {
                 training_images: ALL,
-                evaluation_images: ALL,
+                scored_part: ScoredPart::Evaluation,
+                scored_images: ALL,
                 decoder: DecoderKind::Reference,
                 attack: training(6),
                 task: training(8),
             },
             Fidelity::Quick => Self {
                 training_images: Some(1_500),
-                evaluation_images: Some(500),
+                scored_part: ScoredPart::Validation,
+                scored_images: Some(500),
                 decoder: DecoderKind::Reference,
                 attack: small_batches(training(4)),
                 task: training(5),
             },
             Fidelity::Standard => Self {
                 training_images: Some(4_000),
+                scored_part: ScoredPart::Validation,
                 attack: small_batches(training(6)),
                 ..Self::of(Fidelity::Reference)
             },
             Fidelity::Thorough => Self {
                 training_images: Some(20_000),
+                scored_part: ScoredPart::Validation,
                 attack: small_batches(training(6)),
                 ..Self::of(Fidelity::Reference)
             },
@@ -150,7 +165,17 @@ pub struct Plan {
     pub expected_gain: (f64, f64),
 }
 
+/// Raised when figures are taken in another way than before though the protocols' numbers are the same: another net
+/// behind a name, another optimiser, another extension of learning curves.
+const MEASUREMENT_VERSION: u32 = 2;
+
 impl Plan {
+    /// A text that differs where figures of one plan must not stand beside those of another.
+    pub fn fingerprint(&self) -> String {
+        let protocols = [self.search, self.verification].map(|fidelity| (fidelity, Protocol::of(fidelity)));
+        format!("{MEASUREMENT_VERSION} {protocols:?} {} seeds", self.verification_seeds)
+    }
+
     /// How many measurements are spread over the space before the models propose.
     pub fn initial(&self) -> usize {
         self.evaluations.div_ceil(2)

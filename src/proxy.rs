@@ -25,6 +25,8 @@ pub struct LayerMoments {
     feature_pixel: Mat<f64>,
     /// E[p²], `[B]`.
     pixel_square: Vec<f64>,
+    /// Share of the pixels that are the image's own, not padding.
+    content_share: f64,
     /// Total scatter of pooled features, `[C, C]`.
     pooled_total: Mat<f64>,
     /// Square-root-weighted class means of pooled features, `[C, K]`.
@@ -120,7 +122,9 @@ impl MomentsBuilder {
     }
 
     /// The moments of all images added.
-    pub fn finish(self) -> LayerMoments {
+    ///
+    /// `content_share` is the share of the pixels that are the image's own, not padding.
+    pub fn finish(self, content_share: f64) -> LayerMoments {
         let (n, rows) = (self.images.max(1) as f64, self.positions.max(1) as f64);
         let c = self.channels;
         let feature_mean: Vec<f64> = self.feature_sum.iter().map(|s| s / rows).collect();
@@ -128,6 +132,7 @@ impl MomentsBuilder {
         let pooled_mean: Vec<f64> = self.pooled_sum.iter().map(|s| s / n).collect();
         LayerMoments {
             channels: c,
+            content_share,
             feature_feature: Mat::from_fn(c, c, |i, j| {
                 self.feature_feature[(i, j)] / rows - feature_mean[i] * feature_mean[j]
             }),
@@ -168,11 +173,12 @@ fn explained(a: &Mat<f64>, b: &Mat<f64>, subset: &[usize]) -> f64 {
 }
 
 impl LayerMoments {
-    /// PSNR in dB of the pooled error of the linear attack on the channels `subset`.
+    /// PSNR in dB of the pooled error of the linear attack on the channels `subset`, or less: errors on the padding are
+    /// counted as if they were on the image.
     pub fn linear_attack_psnr(&self, subset: &[u16]) -> f64 {
         let total: f64 = self.pixel_square.iter().sum();
         let left = total - explained(&self.feature_feature, &self.feature_pixel, &self.indices(subset));
-        let mse = left.max(total * 1e-6) / self.pixel_square.len().max(1) as f64;
+        let mse = left.max(total * 1e-6) / (self.pixel_square.len().max(1) as f64 * self.content_share);
         -10.0 * mse.max(1e-10).log10()
     }
 
@@ -217,7 +223,7 @@ mod tests {
                 &labels[start..start + 100],
             );
         }
-        builder.finish()
+        builder.finish(1.0)
     }
 
     #[test]

@@ -3,12 +3,15 @@
 use serde_json::json;
 
 use super::setup::{self, Admission, ExactBudget};
+use super::summary::figure_text;
 use super::{AppError, exit};
 use crate::cli::CheckArgs;
 use crate::config::BudgetFile;
 use crate::features::FeatureCache;
+use crate::measurement::Metric;
 use crate::protocol::{Plan, Protocol};
 use crate::units::{Bytes, Duration};
+use crate::verify::SSIM_CAVEAT;
 
 /// Multiply-accumulates per second that a two-core machine trains at, for the estimate of time only.
 const ASSUMED_MACS_PER_SECOND: f64 = 7e10;
@@ -59,7 +62,14 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
             if names.is_empty() { String::new() } else { format!(", at {}", names.join(", ")) }
         );
         for bound in setup::bounds(&budget) {
-            println!("  leakage     {} at most {} (found out by measuring)", bound.metric, bound.limit);
+            println!(
+                "  leakage     {} at most {} (found out by measuring)",
+                bound.metric,
+                figure_text(bound.metric, bound.limit)
+            );
+            if bound.metric == Metric::SsimMean {
+                println!("              beware: {SSIM_CAVEAT}");
+            }
         }
         if feasible {
             println!(

@@ -21,6 +21,7 @@ use crate::search::{self, Findings, Problem, Status};
 use crate::solver;
 use crate::space::{Candidate, LayerInsight};
 use crate::store::{Header, Inputs, Row, Study};
+use crate::verify::SSIM_CAVEAT;
 
 pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     interrupt::install();
@@ -137,6 +138,7 @@ fn inputs(budget: &BudgetFile, assets: &Assets, provenance: &Provenance) -> Inpu
         space: hash(&assets.file.text),
         data: provenance.data_hash.clone(),
         weights: provenance.weights_hash.clone(),
+        protocols: hash(&Plan::of(budget.effort.level).fingerprint()),
     }
 }
 
@@ -228,6 +230,9 @@ fn conclude(
     }
     let chosen = findings.chosen.map(|index| candidates[index].id.clone());
     let mut warnings = findings.warnings.clone();
+    if problem.bounds.iter().any(|bound| bound.metric == Metric::SsimMean) {
+        warnings.push(SSIM_CAVEAT.to_owned());
+    }
     let dropped = thin_out(&mut designs, chosen.as_ref(), &findings.verdicts);
     if dropped > 0 {
         warnings.push(format!(

@@ -5,7 +5,7 @@ use crate::estimate::{CloudNet, Estimate, EstimateError, Estimator, Request, Wat
 use crate::measurement::Metric;
 use crate::nn::{NetSpec, NnError};
 
-/// Trains the cloud net of the reference protocol and scores it on evaluation images.
+/// Trains the cloud net of the reference protocol and scores it on images that it never saw.
 #[derive(Debug)]
 pub struct CloudAccuracy<'a> {
     laboratory: &'a Laboratory,
@@ -38,7 +38,7 @@ impl Estimator for CloudAccuracy<'_> {
             watch.progress("cloud net", done)
         })?;
         let logits = bench.predict(net.as_mut()).map_err(failed)?;
-        let labels = bench.evaluation_labels();
+        let labels = bench.scored_labels();
         let classes = self.laboratory.classes();
         let right =
             logits.chunks_exact(classes).zip(labels).filter(|&(row, &label)| argmax(row) == usize::from(label)).count();

@@ -9,7 +9,7 @@ use crate::estimate::laboratory::Laboratory;
 pub struct GalleryImage {
     /// `best`, `median` or `worst` for the attacker.
     pub label: String,
-    /// Index in the evaluation part.
+    /// Index among the scored images.
     pub index: usize,
     /// PSNR of the reconstruction, dB.
     pub psnr: f64,

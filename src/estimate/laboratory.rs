@@ -15,7 +15,7 @@ use crate::metrics::{Floor, Images, MetricsError, mean_squared_errors, psnr_from
 use crate::nn::{
     self, BuildOptions, Dataset, Device, FitOptions, NetSpec, Network, NnError, Schedule, Shape, Stop, Targets,
 };
-use crate::protocol::Training;
+use crate::protocol::{ScoredPart, Training};
 use crate::proxy::MomentsBuilder;
 use crate::space::LayerInsight;
 
@@ -102,6 +102,8 @@ impl Laboratory {
         let size = view.side() * view.side() * view.depth();
         let mut builder = MomentsBuilder::new(view.side(), view.depth(), set.side(), self.classes());
         let rows: Vec<usize> = (0..n).collect();
+        let content = self.content();
+        let content_share = (content.height * content.width) as f64 / (set.side() * set.side()) as f64;
         let mut values = Vec::new();
         for rows in rows.chunks(CHUNK) {
             values.resize(rows.len() * size, 0.0);
@@ -109,7 +111,7 @@ impl Laboratory {
             let pixels: Vec<f32> = rows.iter().flat_map(|&row| to_unit(set.image(row))).collect();
             builder.add(&values, &pixels, &set.labels()[rows[0]..rows[0] + rows.len()]);
         }
-        Ok(LayerInsight { scores, moments: builder.finish() })
+        Ok(LayerInsight { scores, moments: builder.finish(content_share) })
     }
 
     /// Moments of the first `n` training images at `layer`; computed once.
@@ -188,11 +190,14 @@ impl Laboratory {
             let features = Arc::new(self.cache.open(&self.backbone, split, images)?);
             Ok(Pairs { view: FeatureView::standardised_by(&moments, features, channels)?, images, count })
         };
-        let n_evaluation = limit(&self.parts.evaluation, request.protocol.evaluation_images);
+        let scored = match request.protocol.scored_part {
+            ScoredPart::Validation => &self.parts.validation,
+            ScoredPart::Evaluation => &self.parts.evaluation,
+        };
         Ok(Bench {
             training: pairs(&self.parts.training, n_training)?,
             validation: pairs(&self.parts.validation, self.parts.validation.len())?,
-            evaluation: pairs(&self.parts.evaluation, n_evaluation)?,
+            scored: pairs(scored, limit(scored, request.protocol.scored_images))?,
             device: self.device,
             design: request.design.id().to_string(),
         })
@@ -253,7 +258,7 @@ impl Dataset for Aimed<'_> {
 pub(super) struct Bench<'a> {
     training: Pairs<'a>,
     validation: Pairs<'a>,
-    evaluation: Pairs<'a>,
+    scored: Pairs<'a>,
     device: Device,
     design: String,
 }
@@ -313,9 +318,9 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The net's output on the evaluation images.
+    /// The net's output on the scored images.
     pub(super) fn predict(&self, net: &mut dyn Network) -> Result<Vec<f32>, NnError> {
-        self.predict_on(&self.evaluation, net)
+        self.predict_on(&self.scored, net)
     }
 
     /// The net's output on the validation images.
@@ -338,14 +343,14 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    /// Labels of the evaluation images.
-    pub(super) fn evaluation_labels(&self) -> &[u16] {
-        &self.evaluation.images.labels()[..self.evaluation.count]
+    /// Labels of the scored images.
+    pub(super) fn scored_labels(&self) -> &[u16] {
+        &self.scored.images.labels()[..self.scored.count]
     }
 
-    /// The evaluation images, `[n, side, side, 3]` in [0, 1].
-    pub(super) fn evaluation_images(&self) -> Vec<f32> {
-        self.evaluation.images()
+    /// The scored images, `[n, side, side, 3]` in [0, 1].
+    pub(super) fn scored_images(&self) -> Vec<f32> {
+        self.scored.images()
     }
 
     /// The validation images, `[n, side, side, 3]` in [0, 1].

@@ -255,6 +255,11 @@ impl Gain {
                 Metric::Accuracy => to_logit(figure.value),
                 _ => figure.upper.or(figure.extended).unwrap_or(figure.value),
             };
+            // An attack that was stopped shows a lower bound: it can raise a belief, never lower it.
+            let found = match verdict.converged {
+                true => found,
+                false => found.max(prediction.mean + belief.mean),
+            };
             let noise = (prediction.sd * prediction.sd + figure.std_error * figure.std_error).max(1e-12);
             let prior = belief.sd * belief.sd;
             let weight = prior / (prior + noise);

@@ -69,7 +69,8 @@ fn candidates() -> Vec<Candidate> {
 
 fn study(dir: &Path) -> (Study, Vec<crate::store::Event>) {
     let hash = |text: &str| text.to_owned();
-    let inputs = Inputs { budget: hash("b"), space: hash("s"), data: hash("d"), weights: hash("w") };
+    let inputs =
+        Inputs { budget: hash("b"), space: hash("s"), data: hash("d"), weights: hash("w"), protocols: hash("p") };
     let header = Header::new("mock", inputs, serde_json::Value::Null);
     let (study, recovered) = Study::open(dir, &header).unwrap();
     (study, recovered.events)
@@ -81,10 +82,20 @@ fn solve(
     mock: impl Fn() -> MockEstimator,
     counter: &Counter,
 ) -> Result<(Findings, Vec<Candidate>), SearchError> {
+    solve_within(dir, limit, None, mock, counter)
+}
+
+fn solve_within(
+    dir: &Path,
+    limit: f64,
+    seconds: Option<f64>,
+    mock: impl Fn() -> MockEstimator,
+    counter: &Counter,
+) -> Result<(Findings, Vec<Candidate>), SearchError> {
     let candidates = candidates();
     let plan = Plan { evaluations: 18, ..Plan::of(EffortLevel::Quick) };
     let bounds = [MetricBound { metric: Metric::PsnrMean, limit }];
-    let problem = Problem { candidates: &candidates, bounds: &bounds, confidence: 0.95, seed: 3, plan, seconds: None };
+    let problem = Problem { candidates: &candidates, bounds: &bounds, confidence: 0.95, seed: 3, plan, seconds };
     let (study, recovered) = study(dir);
     let estimators: Vec<Box<dyn Estimator>> = vec![Box::new(mock())];
     let mut executor = Executor::new(study, &recovered, estimators, counter, 18);
@@ -96,7 +107,7 @@ fn solve(
 const GAIN: f64 = 3.5;
 
 fn honest() -> MockEstimator {
-    MockEstimator { noise: 0.1, gain: GAIN, converges: true }
+    MockEstimator { noise: 0.1, gain: GAIN, converges: true, pooled: 0.0 }
 }
 
 /// The best accuracy that meets the limit for certain.
@@ -190,6 +201,42 @@ fn an_interrupted_study_resumes_to_the_same_answer_and_repeats_nothing() {
     assert_eq!(first.fresh.get(), 7);
     let total = expected.measured.len() + expected.verdicts.iter().map(|v| v.seeds.len()).sum::<usize>();
     assert_eq!(first.fresh.get() + second.fresh.get(), total);
+}
+
+#[test]
+fn a_limit_on_time_ends_the_search_and_a_resumed_one_ends_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Counter::default();
+    // Whatever one measurement takes is more than this.
+    let (found, _) = solve_within(folder.path(), 26.5, Some(1e-9), honest, &first).unwrap();
+    assert_eq!(found.measured.len(), 1, "what was measured spends the allowance");
+    let second = Counter::default();
+    let (again, _) = solve_within(folder.path(), 26.5, Some(1e-9), honest, &second).unwrap();
+    assert_eq!((again.chosen, again.status, again.measured.len()), (found.chosen, found.status, 1));
+    assert_eq!(second.fresh.get(), 0, "nothing is measured again");
+}
+
+#[test]
+fn a_decoder_weaker_than_a_linear_map_is_never_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = || MockEstimator { pooled: -20.0, ..honest() };
+    let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
+    assert_ne!(findings.status, Status::Verified);
+    assert!(findings.verdicts.iter().all(|v| v.objections.iter().any(|o| o.contains("linear map"))));
+}
+
+#[test]
+fn an_attack_that_was_stopped_never_lowers_the_belief() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = || MockEstimator { converges: false, gain: 0.5, ..honest() };
+    let (findings, candidates) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
+    let expected = |gain: &Gain| {
+        let figures = findings.models.figures(&candidates[findings.chosen.unwrap()]);
+        let figure = figures.into_iter().find(|f| f.metric == Metric::PsnrMean).unwrap();
+        gain.expected(figure).value
+    };
+    assert!(!findings.verdicts.is_empty());
+    assert!(expected(&findings.gain) >= expected(&Gain::prior(&Plan::of(EffortLevel::Quick))) - 1e-9);
 }
 
 struct Failing;

@@ -24,6 +24,9 @@ pub struct Inputs {
     pub data: String,
     /// Of the pre-trained weights.
     pub weights: String,
+    /// Of the protocols, and of how figures are taken.
+    #[serde(default)]
+    pub protocols: String,
 }
 
 /// One of the [`Inputs`].
@@ -37,6 +40,8 @@ pub enum Input {
     Data,
     /// Pre-trained weights.
     Weights,
+    /// How figures are measured.
+    Protocols,
 }
 
 impl fmt::Display for Input {
@@ -46,17 +51,19 @@ impl fmt::Display for Input {
             Input::Space => "space",
             Input::Data => "data",
             Input::Weights => "weights",
+            Input::Protocols => "protocols",
         })
     }
 }
 
 impl Inputs {
-    fn named(&self) -> [(Input, &str); 4] {
+    fn named(&self) -> [(Input, &str); 5] {
         [
             (Input::Budget, &self.budget),
             (Input::Space, &self.space),
             (Input::Data, &self.data),
             (Input::Weights, &self.weights),
+            (Input::Protocols, &self.protocols),
         ]
     }
 

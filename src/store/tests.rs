@@ -13,7 +13,13 @@ use crate::measurement::{Evaluation, Fidelity, Measurement, Metric, Outcome};
 
 fn inputs() -> Inputs {
     let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
-    Inputs { budget: hash("budget"), space: hash("space"), data: hash("data"), weights: hash("weights") }
+    Inputs {
+        budget: hash("budget"),
+        space: hash("space"),
+        data: hash("data"),
+        weights: hash("weights"),
+        protocols: hash("protocols"),
+    }
 }
 
 fn header() -> Header {

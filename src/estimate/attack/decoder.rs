@@ -5,7 +5,7 @@
 //! cycles that double the total training, scores the attacker's own validation images after each, and extends
 //! that learning curve to sixteen times the training: see [`super::curve`].
 
-use crate::estimate::attack::curve::LearningCurve;
+use crate::estimate::attack::curve::{FLAT, LearningCurve};
 use crate::estimate::laboratory::{Aim, Bench, Laboratory};
 use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Request, Watch};
 use crate::measurement::{Measurement, Metric};
@@ -16,7 +16,7 @@ use crate::protocol::DecoderKind;
 /// By how much (dB) an attack in training must exceed a limit to settle that it is broken.
 const SETTLED_BY: f64 = 1.0;
 
-/// Trains the attacker's decoder and scores its reconstructions of the evaluation images.
+/// Trains the attacker's decoder and scores its reconstructions of images that it never saw.
 #[derive(Debug)]
 pub struct DecoderAttack<'a> {
     laboratory: &'a Laboratory,
@@ -40,8 +40,10 @@ impl<'a> DecoderAttack<'a> {
         let seed = request.stream("decoder order");
         let cycles = training.cycles();
         let total: usize = cycles.iter().sum();
+        let failed = |source| training_failed(request, source);
         let mut before = 0;
         let mut curves = Curves::default();
+        let mut best = None;
         for (number, &epochs) in cycles.iter().enumerate() {
             bench.train(net, Aim::Images, training.cycle(epochs), seed.wrapping_add(number as u64), &mut |done| {
                 watch.progress("decoder", (before as f64 + done * epochs as f64) / total as f64)
@@ -50,10 +52,13 @@ impl<'a> DecoderAttack<'a> {
             if !training.validated {
                 return Ok(None);
             }
-            let failed = |source| training_failed(request, source);
             let reconstructions = bench.predict_validation(net).map_err(failed)?;
             let scores = Scores::new(&reconstructions, &bench.validation_images(), self.laboratory)?;
-            curves.push(&scores)?;
+            // An attacker keeps the best decoder that he ever had.
+            match (curves.push(&scores)?, &best) {
+                (false, Some(best)) => net.set_params(best).map_err(failed)?,
+                _ => best = Some(net.params().map_err(failed)?),
+            }
             // Clearly above the limit: more training can only confirm it.
             let least = curves.psnr_mean.last() + curves.psnr_mean.left_to_gain().unwrap_or(0.0);
             curves.settled = request.settled_above.is_some_and(|limit| least > limit + SETTLED_BY);
@@ -76,12 +81,24 @@ struct Curves {
 }
 
 impl Curves {
-    fn push(&mut self, scores: &Scores) -> Result<(), EstimateError> {
+    /// Adds a cycle's scores where they are the best so far, else the best ones again; returns which.
+    fn push(&mut self, scores: &Scores) -> Result<bool, EstimateError> {
         let psnr = Summary::of(&scores.psnr)?;
-        self.psnr_mean.push(psnr.mean);
-        self.psnr_p95.push(psnr.p95);
-        self.ssim_mean.push(Summary::of(&scores.ssim)?.mean);
-        Ok(())
+        let improved = psnr.mean > self.psnr_mean.last();
+        let found = [psnr.mean, psnr.p95, Summary::of(&scores.ssim)?.mean];
+        for (curve, found) in [&mut self.psnr_mean, &mut self.psnr_p95, &mut self.ssim_mean].into_iter().zip(found) {
+            curve.push(if improved { found } else { curve.last() });
+        }
+        Ok(improved)
+    }
+
+    /// How much `curve` gains per decibel of the mean PSNR: over the whole training or in its last doubling, whichever
+    /// is more, for the tail may rise when the mean has stopped.
+    fn share(&self, curve: &LearningCurve) -> f64 {
+        let mean = &self.psnr_mean;
+        // A last gain within the noise says nothing about shares.
+        let last = if mean.last_gain() >= FLAT { curve.last_gain() / mean.last_gain() } else { 0.0 };
+        (curve.total_gain() / mean.total_gain().max(f64::MIN_POSITIVE)).max(last).max(0.0)
     }
 
     /// What sixteen times the training would reach, and whether that can be told.
@@ -92,17 +109,15 @@ impl Curves {
         let converged = request.row(Metric::AttackConverged, f64::from(u8::from(left.is_some())), 0.0, 1, 0.0);
         let mut rows = vec![converged];
         let Some(left) = left else { return rows };
-        let whole = self.psnr_mean.total_gain();
         for (metric, curve) in [
             (Metric::PsnrMean, &self.psnr_mean),
             (Metric::PsnrP95, &self.psnr_p95),
             (Metric::SsimMean, &self.ssim_mean),
         ] {
-            let share = if whole > 0.0 { (curve.total_gain() / whole).max(0.0) } else { 0.0 };
             if let (Some(row), Some(extended)) = (measured.iter().find(|r| r.metric == metric), metric.extended()) {
                 // No reconstruction is better than the image itself.
                 let perfect = if metric == Metric::SsimMean { 1.0 } else { MAX_PSNR };
-                let value = (row.value + left * share).min(perfect);
+                let value = (row.value + left * self.share(curve)).min(perfect);
                 rows.push(Measurement { metric: extended, value, ..row.clone() });
             }
         }
@@ -132,7 +147,7 @@ impl Estimator for DecoderAttack<'_> {
         let mut net = bench.build(&spec, request.stream(self.name())).map_err(failed)?;
         let curves = self.train(&bench, net.as_mut(), request, watch)?;
         let reconstructions = bench.predict(net.as_mut()).map_err(failed)?;
-        let originals = bench.evaluation_images();
+        let originals = bench.scored_images();
         let seconds = start.elapsed().as_secs_f64();
         let scores = Scores::new(&reconstructions, &originals, self.laboratory)?;
         let mut measurements = scores.rows(request, seconds)?;
