@@ -256,12 +256,28 @@ impl Record {
 
     /// The chosen design's verification, where it was put to one.
     pub fn chosen_verdict(&self) -> Option<&Verdict> {
-        let chosen = self.chosen.as_ref()?;
-        self.verdicts.iter().rev().find(|v| v.design == *chosen)
+        self.verdict(self.chosen.as_ref()?)
     }
 
-    /// Whether a design meets every exact bound and is expected to meet every leakage bound in verification.
+    /// The verification of a design, where it was put to one.
+    pub fn verdict(&self, id: &DesignId) -> Option<&Verdict> {
+        self.verdicts.iter().rev().find(|v| v.design == *id)
+    }
+
+    /// A figure on the scale of verification, with its error: what verification found, of a bounded figure its upper
+    /// limit; of a design that was not put to verification what it is expected to find.
+    pub fn on_verification_scale(&self, design: &DesignRecord, metric: Metric) -> Option<(f64, f64)> {
+        match self.verdict(&design.id) {
+            Some(verdict) => verdict.figure(metric).map(|f| (f.upper.unwrap_or(f.value), f.std_error)),
+            None => design.expected(metric).map(|p| (p.value, p.sd)),
+        }
+    }
+
+    /// Whether a design meets every exact bound and met, or is expected to meet, every leakage bound in verification.
     pub fn meets_budgets(&self, design: &DesignRecord) -> bool {
+        if let Some(verdict) = self.verdict(&design.id) {
+            return verdict.holds;
+        }
         let within = |budget: Option<u64>, used: u64| budget.is_none_or(|limit| used <= limit);
         let b = &self.budgets;
         within(b.compute, design.cost.macs)

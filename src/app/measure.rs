@@ -76,8 +76,10 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
             "cost": cost,
             "floors": floors,
         });
-        if let (Some(converged), Some(map)) = (value(Metric::AttackConverged), object.as_object_mut()) {
-            map.insert("attack_converged".to_owned(), json!(converged > 0.5));
+        if let Some(map) = object.as_object_mut() {
+            let extended = Metric::ALL.iter().filter_map(|metric| metric.extended());
+            map.extend(extended.filter_map(|metric| Some((metric.to_string(), json!(value(metric)?)))));
+            map.insert("attack_converged".to_owned(), json!(value(Metric::AttackConverged).map(|v| v > 0.5)));
         }
         println!("{object}");
         return Ok(exit::DONE);
@@ -94,6 +96,15 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
             true => println!("  {name:<17} {:.digits$} ± {:.digits$}{unit}", row.value, row.std_error),
             false => println!("  {name:<17} {:.digits$}{unit}", row.value),
         }
+    }
+    match value(Metric::AttackConverged) {
+        None => println!(
+            "  note              a training of fixed length: leakage is a lower bound; `--protocol verification` trains on"
+        ),
+        Some(converged) if converged < 0.5 => {
+            println!("  note              the attack was still improving when it ended: leakage is a lower bound")
+        }
+        Some(_) => {}
     }
     println!(
         "  without features  {:.1} dB (best constant image), {:.1} dB (mean colour), {:.1} dB (8×8 thumbnail)",

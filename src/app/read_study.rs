@@ -50,95 +50,124 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, AppError> {
 
 pub(super) fn show(args: &ShowArgs) -> Result<u8, AppError> {
     let (_, record) = open(&folder(&args.study, &args.folders))?;
-    let mut designs: Vec<&DesignRecord> = record.designs.iter().filter(|d| d.order.is_some()).collect();
+    let known = |d: &&DesignRecord| d.order.is_some() || record.verdict(&d.id).is_some();
+    let mut designs: Vec<&DesignRecord> = record.designs.iter().filter(known).collect();
     if args.pareto {
-        let points: Vec<(f64, f64)> = designs
-            .iter()
-            .map(|d| {
-                let value = |m| d.measured(m).map_or(f64::NAN, |r| r.value);
-                (value(Metric::Accuracy), value(Metric::PsnrMean))
-            })
-            .collect();
+        let value = |d, metric| record.on_verification_scale(d, metric).map_or(f64::NAN, |(value, _)| value);
+        let points: Vec<(f64, f64)> =
+            designs.iter().map(|&d| (value(d, Metric::Accuracy), value(d, Metric::PsnrMean))).collect();
         designs = pareto_front(&points).into_iter().map(|i| designs[i]).collect();
     } else {
         designs.sort_by_key(|d| d.order);
     }
-    let metrics = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::SsimMean];
     if args.json {
-        let rows: Vec<_> = designs
-            .iter()
-            .map(|d| {
-                json!({
-                    "design": d.id, "split": d.design.split, "depth": d.design.channels.depth(),
-                    "selection": d.selection, "cost": d.cost, "meets_budgets": record.meets_budgets(d),
-                    "measured": d.measured, "reason": d.reason,
-                })
-            })
-            .collect();
+        let rows: Vec<_> = designs.iter().map(|d| object(&record, d)).collect();
         println!(
             "{:#}",
             json!({ "study": record.study, "status": record.status, "chosen": record.chosen, "designs": rows })
         );
-        return Ok(exit::DONE);
+    } else if args.csv {
+        csv(&record, &designs);
+    } else {
+        table(&record, &designs, args.pareto);
     }
-    if args.csv {
+    Ok(exit::DONE)
+}
+
+/// What became of a design: `verified`, `refuted`, or `expected` where it was not put to verification.
+fn standing(record: &Record, design: &DesignRecord) -> &'static str {
+    match record.verdict(&design.id) {
+        Some(verdict) if verdict.holds => "verified",
+        Some(_) => "refuted",
+        None => "expected",
+    }
+}
+
+fn object(record: &Record, d: &DesignRecord) -> serde_json::Value {
+    let verdict = record.verdict(&d.id);
+    json!({
+        "design": d.id, "split": d.design.split, "depth": d.design.channels.depth(),
+        "selection": d.selection, "cost": d.cost, "meets_budgets": record.meets_budgets(d),
+        "standing": standing(record, d), "measured": d.measured, "expected": d.expected,
+        "verification": verdict.map(|v| json!({ "protocol": v.fidelity, "figures": v.figures })),
+        "reason": d.reason,
+    })
+}
+
+fn csv(record: &Record, designs: &[&DesignRecord]) {
+    println!(
+        "design,split,depth,selection,macs,bytes,peak_memory,upload_bytes,standing,accuracy,psnr_mean_at_most,psnr_p95_at_most,\
+         ssim_mean_at_most,protocol,searched_accuracy,searched_psnr_mean,searched_psnr_p95,searched_psnr_max,searched_ssim_mean,meets_budgets"
+    );
+    for d in designs {
+        let shown = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean]
+            .map(|m| record.on_verification_scale(d, m).map(|(v, _)| v.to_string()).unwrap_or_default());
+        let searched = SEARCHED.map(|metric| d.measured(metric).map(|row| row.value.to_string()).unwrap_or_default());
         println!(
-            "design,split,depth,selection,macs,bytes,peak_memory,upload_bytes,accuracy,psnr_mean,psnr_p95,psnr_max,ssim_mean,meets_budgets"
+            "{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            d.id,
+            d.design.split,
+            d.design.channels.depth(),
+            d.selection,
+            d.cost.macs,
+            d.cost.bytes,
+            d.cost.peak_memory,
+            d.cost.upload_bytes,
+            standing(record, d),
+            shown.join(","),
+            record.provenance.protocols[0],
+            searched.join(","),
+            record.meets_budgets(d)
         );
-        for d in &designs {
-            let figures: Vec<String> =
-                metrics.iter().map(|&m| d.measured(m).map(|r| r.value.to_string()).unwrap_or_default()).collect();
-            println!(
-                "{},{},{},{},{},{},{},{},{},{}",
-                d.id,
-                d.design.split,
-                d.design.channels.depth(),
-                d.selection,
-                d.cost.macs,
-                d.cost.bytes,
-                d.cost.peak_memory,
-                d.cost.upload_bytes,
-                figures.join(","),
-                record.meets_budgets(d)
-            );
-        }
-        return Ok(exit::DONE);
     }
+}
+
+/// Figures of the search's short trainings.
+const SEARCHED: [Metric; 5] = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::SsimMean];
+
+fn table(record: &Record, designs: &[&DesignRecord], pareto: bool) {
     println!(
         "{}: {:?}{}",
         record.study,
         record.status,
-        if args.pareto { ", designs that no other beats in accuracy and mean PSNR" } else { "" }
+        if pareto { ", designs that no other beats in accuracy and mean PSNR" } else { "" }
     );
     println!(
-        "  figures of the search's short trainings ({}): they underestimate leakage;\n  `expected` is the mean PSNR that verification would find at most; only verified figures are claims",
+        "  accuracy and `at most` are what verification found, or, marked ~, is expected to find: leakage after longer\n  \
+         training, with its margin. `short` is what the search's short trainings ({}) found: it underestimates leakage.",
         record.provenance.protocols[0]
     );
     println!(
-        "{:<24} {:<16} {:>8} {:>10} {:>10} {:>10} {:>7} {:>10}  budget",
-        "design", "selection", "accuracy", "PSNR mean", "p95", "max", "SSIM", "expected"
+        "{:<24} {:<16} {:>8} {:>15} {:>14} {:>11}  budget",
+        "design", "selection", "accuracy", "PSNR at most", "p95 at most", "PSNR short"
     );
-    for d in &designs {
-        let cell = |m: Metric| d.measured(m).map_or_else(|| "–".to_owned(), |row| figure_text(m, row.value));
-        let expected =
-            d.expected(Metric::PsnrMean).map_or_else(|| "–".to_owned(), |p| figure_text(Metric::PsnrMean, p.value));
+    for d in designs {
+        let mark = if record.verdict(&d.id).is_some() { "" } else { "~" };
+        let cell = |metric: Metric| match record.on_verification_scale(d, metric) {
+            Some((value, _)) => format!("{mark}{}", figure_text(metric, value)),
+            None => "–".to_owned(),
+        };
+        let short = d.measured(Metric::PsnrMean);
+        let short = short.map_or_else(|| "–".to_owned(), |row| figure_text(Metric::PsnrMean, row.value));
         let mut selection = d.selection.clone();
         if selection.chars().count() > 16 {
             selection = selection.chars().take(15).chain(['…']).collect();
         }
         println!(
-            "{:<24} {:<16} {:>8} {:>10} {:>10} {:>10} {:>7} {:>10}  {}{}",
+            "{:<24} {:<16} {:>8} {:>15} {:>14} {:>11}  {}{}{}",
             d.id.as_str(),
             selection,
-            cell(metrics[0]),
-            cell(metrics[1]),
-            cell(metrics[2]),
-            cell(metrics[3]),
-            cell(metrics[4]),
-            expected,
+            cell(Metric::Accuracy),
+            cell(Metric::PsnrMean),
+            cell(Metric::PsnrP95),
+            short,
             if record.meets_budgets(d) { "within" } else { "beyond" },
+            match standing(record, d) {
+                "expected" => "",
+                "verified" => ", verified",
+                _ => ", refuted",
+            },
             if record.chosen.as_ref() == Some(&d.id) { " ← chosen" } else { "" }
         );
     }
-    Ok(exit::DONE)
 }

@@ -108,14 +108,8 @@ fn searched(design: &DesignRecord) -> Option<view::Figures> {
 
 /// A design's figures on the scale of verification: verified where it was, expected where it was only searched.
 fn measured(record: &Record, design: &DesignRecord) -> Option<view::Figures> {
-    match record.verdicts.iter().rev().find(|v| v.design == design.id) {
-        Some(verdict) => figures(|metric| {
-            let figure = verdict.figure(metric)?;
-            Some((figure.upper.unwrap_or(figure.value), figure.std_error))
-        }),
-        None if design.order.is_some() => expected(design),
-        None => None,
-    }
+    let known = design.order.is_some() || record.verdict(&design.id).is_some();
+    known.then(|| figures(|metric| record.on_verification_scale(design, metric))).flatten()
 }
 
 fn verified(verdict: &Verdict) -> Option<view::Figures> {
@@ -124,6 +118,7 @@ fn verified(verdict: &Verdict) -> Option<view::Figures> {
 
 fn chosen(record: &Record, design: &DesignRecord) -> view::Chosen {
     let layer = crate::backbone::Architecture::Vgg16.layer(&design.design.split);
+    let verdict = record.chosen_verdict();
     view::Chosen {
         id: design.id.to_string(),
         split: design.design.split.clone(),
@@ -131,9 +126,11 @@ fn chosen(record: &Record, design: &DesignRecord) -> view::Chosen {
         layer_channels: layer.map_or(0, |layer| layer.out_channels),
         selection: design.selection.clone(),
         channels: design.design.channels.channels().iter().map(|&c| usize::from(c)).collect(),
-        predicted: expected(design),
+        expected: expected(design),
         measured: searched(design),
-        verified: record.chosen_verdict().filter(|v| v.holds).and_then(verified),
+        verified: verdict.and_then(verified),
+        upper: verdict.and_then(|v| figures(|metric| v.figure(metric)?.upper.map(|upper| (upper, 0.0)))),
+        refuted: verdict.is_some_and(|v| !v.holds),
     }
 }
 
@@ -196,7 +193,7 @@ fn budgets(record: &Record) -> Vec<view::BudgetBar> {
 }
 
 fn feasibility(record: &Record, design: &DesignRecord) -> view::Feasibility {
-    if let Some(verdict) = record.verdicts.iter().rev().find(|v| v.design == design.id) {
+    if let Some(verdict) = record.verdict(&design.id) {
         return if verdict.holds { view::Feasibility::Feasible } else { view::Feasibility::Infeasible };
     }
     match design.probability {
@@ -397,6 +394,8 @@ fn threat(record: &Record) -> view::Threat {
             "Figures of the search come from short trainings and underestimate leakage; only verified figures are claims."
                 .to_owned(),
             "An attacker with more pairs, a larger decoder or the local net itself may recover more.".to_owned(),
+            "The confidence is that over the draw of the evaluation images. It doesn't cover how far a stronger attack would get."
+                .to_owned(),
             "A mean hides a tail: read the 95th percentile and the maximum beside it.".to_owned(),
         ],
     }

@@ -131,7 +131,10 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         (Status::Verified, Some(subject)) => line(format!("VERIFIED: {subject}")),
         (Status::Unverified, Some(subject)) => {
             line("UNVERIFIED: no design passed verification within its allowance".to_owned());
-            line(format!("  most likely to pass next: {subject}"));
+            match record.chosen_verdict() {
+                Some(_) => line(format!("  the last one refuted: {subject}")),
+                None => line(format!("  most likely to pass next: {subject}")),
+            }
         }
         (Status::Infeasible, subject) => {
             line("INFEASIBLE: no design can be expected to meet the budget".to_owned());
@@ -142,7 +145,13 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         (_, None) => line("no design was chosen".to_owned()),
     }
     if let Some(verdict) = record.chosen_verdict() {
-        line(format!("  verified with {} fresh seed(s), protocol {}:", verdict.seeds.len(), verdict.fidelity));
+        let how = if verdict.holds { "verified" } else { "refuted" };
+        let seeds = if verdict.seeds.len() == 1 {
+            "one fresh seed".to_owned()
+        } else {
+            format!("{} fresh seeds", verdict.seeds.len())
+        };
+        line(format!("  {how} with {seeds}, protocol {}:", verdict.fidelity));
         for metric in FIGURES {
             let Some(figure) = verdict.figure(metric) else { continue };
             let mut text = format!("    {:<10} {}", metric.to_string(), figure_text(metric, figure.value));
@@ -163,6 +172,11 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         }
         for objection in &verdict.objections {
             line(format!("    but: {objection}"));
+        }
+    } else if let Some(chosen) = chosen {
+        let about = |metric: Metric| chosen.expected(metric).map(|p| figure_text(metric, p.value));
+        if let (Some(accuracy), Some(psnr)) = (about(Metric::Accuracy), about(Metric::PsnrMean)) {
+            line(format!("  verification is expected to find an accuracy of about {accuracy} and {psnr} at most"));
         }
     }
     if let Some(floors) = &record.floors {

@@ -95,10 +95,16 @@ fn figures(view: &StudyView) -> String {
     let Some(chosen) = &view.chosen else {
         return String::new();
     };
-    let sources = [("Predicted", chosen.predicted), ("Measured", chosen.measured), ("Verified", chosen.verified)];
+    let sources = [
+        ("Short training (search)", chosen.measured),
+        ("Expected of verification", chosen.expected),
+        (if chosen.refuted { "Verification (refuted)" } else { "Verified" }, chosen.verified),
+        ("At most", chosen.upper),
+    ];
     let shown: Vec<_> = sources.iter().filter_map(|(name, figures)| Some((*name, (*figures)?))).collect();
     let mut table = Table::new(
-        "Figures of the design, each with its standard error",
+        "Figures of the design, each with its standard error; “at most” allows for sixteen times the training and, at the \
+         study's confidence, for the draw of the images",
         ["Figure"].into_iter().chain(shown.iter().map(|s| s.0)),
     );
     for metric in Metric::ALL {

@@ -228,9 +228,14 @@ fn chosen(best: &DesignRow) -> Chosen {
         layer_channels: 256,
         selection: best.selection.clone(),
         channels: (0..best.depth).map(|i| i * 4 + 1).collect(),
-        predicted: best.predicted,
+        expected: best.predicted,
         measured: best.measured,
+        upper: verified.map(|v| Figures {
+            psnr_mean: v.psnr_mean.map(|e| Estimate { value: e.value + 0.8, se: 0.0 }),
+            ..Figures::default()
+        }),
         verified,
+        refuted: false,
     }
 }
 

@@ -216,10 +216,20 @@ fn every_status_has_its_sentence() {
         view.status = status;
         answers.insert(super::text::answer(&view));
     }
-    assert_eq!(answers.len(), 5);
+    view.status = Status::RefutedAll;
+    let next = super::text::answer(&view);
+    assert!(
+        next.contains("expect") && !next.contains("recovers images"),
+        "a design not verified claims nothing: {next}"
+    );
+    view.chosen.as_mut().unwrap().refuted = true;
+    answers.insert(super::text::answer(&view));
+    assert_eq!(answers.len(), 6);
     view.status = Status::Verified;
     let answer = super::text::answer(&view);
-    for part in ["32 of 256 channels", "conv3_3", "\u{a0}% of unseen images", "dB PSNR", "95\u{a0}% confidence"] {
+    for part in
+        ["32 of 256 channels", "conv3_3", "\u{a0}% of unseen images", "dB PSNR", "at most", "95\u{a0}% confidence"]
+    {
         assert!(answer.contains(part), "{part} in {answer}");
     }
 }

@@ -165,7 +165,7 @@ impl Exposure {
     }
 }
 
-/// The study's answer in one sentence, from the strongest figures there are (verified, else measured, else predicted).
+/// The study's answer in one sentence: verified figures where there are some, else what verification was expected to find.
 pub(super) fn answer(view: &StudyView) -> String {
     let confidence = percent(view.confidence);
     let Some(chosen) = &view.chosen else {
@@ -191,33 +191,38 @@ pub(super) fn answer(view: &StudyView) -> String {
         chosen.split,
         chosen.selection
     );
-    let figures = [(chosen.verified, ""), (chosen.measured, ""), (chosen.predicted, " by prediction")]
-        .into_iter()
-        .find_map(|(figures, how)| outcome(&figures?).map(|text| format!("{text}{how}")));
-    let figures = figures.map_or(String::new(), |text| format!(", {text}"));
+    let found = clause(chosen.verified.as_ref().and_then(outcome));
+    let expected = clause(chosen.expected.as_ref().and_then(expectation));
+    let at_most = chosen.upper.and_then(|upper| upper.psnr_mean);
+    let at_most = at_most.map_or(String::new(), |e| {
+        let limit = append_unit(Metric::PsnrMean.number(e.value), Metric::PsnrMean.unit());
+        format!(", and at most {limit} with sixteen times the training")
+    });
     match view.status {
-        Status::Verified => {
-            format!(
-                "With {design}{figures}; every budget is met with {confidence} confidence, verified with fresh seeds."
-            )
-        }
-        Status::Unverified => {
-            format!(
-                "The best design found has {design}{figures}, but it was not verified: do not rely on these figures yet."
-            )
+        Status::Verified => format!(
+            "With {design}{found}{at_most}; every budget is met with {confidence} confidence over the draw of images, \
+             verified with fresh seeds."
+        ),
+        Status::RefutedAll if chosen.refuted => {
+            format!("No design passed verification; the last one refuted has {design}{found}{at_most}.")
         }
         Status::RefutedAll => {
-            format!("No design passed verification; the last one refuted had {design}{figures}.")
+            format!("No design passed verification; the most likely to pass next has {design}{expected}.")
         }
+        Status::Unverified => format!("The best design found has {design}, but it was not verified{expected}."),
         Status::Infeasible => {
-            format!("No candidate meets every budget; the nearest has {design}{figures}.")
+            format!("No candidate can be expected to meet every budget; the nearest has {design}{expected}.")
         }
-        Status::InProgress => {
-            format!("The study is running; the best design so far has {design}{figures}.")
-        }
+        Status::InProgress => format!("The study is running; the best design so far has {design}{expected}."),
     }
 }
 
+/// A clause after a comma, nothing where there is none.
+fn clause(text: Option<String>) -> String {
+    text.map_or(String::new(), |text| format!(", {text}"))
+}
+
+/// What was measured.
 fn outcome(figures: &Figures) -> Option<String> {
     let accuracy = figures.accuracy.map(|e| {
         let value = Metric::Accuracy.with_unit(e);
@@ -227,9 +232,21 @@ fn outcome(figures: &Figures) -> Option<String> {
         let value = Metric::PsnrMean.with_unit(e);
         format!("the strongest attack tried recovers images at {value} PSNR on average")
     });
-    match (accuracy, leakage) {
-        (Some(accuracy), Some(leakage)) => Some(format!("{accuracy} and {leakage}")),
-        (accuracy, leakage) => accuracy.or(leakage),
+    both(accuracy, leakage)
+}
+
+/// What verification is expected to find: no claim.
+fn expectation(figures: &Figures) -> Option<String> {
+    let about = |metric: Metric, e: Estimate| append_unit(metric.number(e.value), metric.unit());
+    let accuracy = figures.accuracy.map(|e| format!("about {} accuracy", about(Metric::Accuracy, e)));
+    let leakage = figures.psnr_mean.map(|e| format!("a leakage of up to about {}", about(Metric::PsnrMean, e)));
+    Some(format!("where the models expect verification to find {}", both(accuracy, leakage)?))
+}
+
+fn both(first: Option<String>, second: Option<String>) -> Option<String> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(format!("{first} and {second}")),
+        (first, second) => first.or(second),
     }
 }
 

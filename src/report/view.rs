@@ -133,12 +133,16 @@ pub struct Chosen {
     pub selection: String,
     /// Indices of the channels kept, in the layer's own numbering.
     pub channels: Vec<usize>,
-    /// What the surrogates predicted.
-    pub predicted: Option<Figures>,
-    /// What the search measured.
+    /// What verification was expected to find: what the search measured or predicted, plus what longer training adds.
+    pub expected: Option<Figures>,
+    /// What the search's short trainings measured: they underestimate leakage.
     pub measured: Option<Figures>,
-    /// What verification measured, with fresh seeds and longer training.
+    /// What verification measured, with fresh seeds and longer training; of a refuted design too.
     pub verified: Option<Figures>,
+    /// What leakage is at most, after allowance for still longer training and for the draw of images.
+    pub upper: Option<Figures>,
+    /// Whether it was put to verification and failed.
+    pub refuted: bool,
 }
 
 /// Limits drawn as shaded regions in the Pareto plot.

@@ -16,9 +16,12 @@ impl StudyView {
             value.map_or(Ok(()), |v| finite(field, v))?;
         }
         if let Some(chosen) = &self.chosen {
-            for (kind, figures) in
-                [("predicted", chosen.predicted), ("measured", chosen.measured), ("verified", chosen.verified)]
-            {
+            for (kind, figures) in [
+                ("expected", chosen.expected),
+                ("measured", chosen.measured),
+                ("verified", chosen.verified),
+                ("upper", chosen.upper),
+            ] {
                 check_figures(&format!("chosen.{kind}"), figures)?;
             }
         }
