@@ -92,17 +92,24 @@ pub fn write(view: &StudyView, dir: &Path) -> Result<ReportFiles, ReportError> {
     view.check()?;
     let plots = Plots::new(view);
     let page = page::html(view, &plots)?;
-    let mut files = Vec::new();
+    let (mut files, mut stale) = (Vec::new(), Vec::new());
     for scene in plots.vector() {
         files.push((dir.join(format!("{}.svg", scene.name)), scene.svg(false)?.into_bytes()));
         files.push((dir.join(format!("{}.png", scene.name)), scene.png()?));
     }
-    if let Some(scene) = &plots.gallery {
-        files.push((dir.join(format!("{}.png", scene.name)), scene.png()?));
+    match &plots.gallery {
+        Some(scene) => files.push((dir.join(format!("{}.png", scene.name)), scene.png()?)),
+        None => stale.push(dir.join("gallery.png")),
     }
     fs::create_dir_all(dir).map_err(|source| ReportError::Write { path: dir.to_owned(), source })?;
     for (path, content) in &files {
         replace(path, content)?;
+    }
+    for path in stale {
+        // Of an earlier report; most often there is none.
+        if path.exists() {
+            fs::remove_file(&path).map_err(|source| ReportError::Write { path, source })?;
+        }
     }
     // The page comes last: where it is, its plots are.
     let index = dir.join("index.html");

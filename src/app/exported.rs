@@ -1,6 +1,7 @@
 //! `privynet export` and `privynet features`: the deployable package, written and used.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use super::read_study::{folder, open};
 use super::{AppError, exit};
@@ -8,9 +9,12 @@ use crate::backbone::{Architecture, Backbone};
 use crate::cli::{ExportArgs, FeaturesArgs};
 use crate::config::FloatPrecision;
 use crate::exec::cloud_net_name;
-use crate::export::{self, Claim, MANIFEST_VERSION, Manifest, Package, Preprocessing};
+use crate::export::{self, Claim, CloudNetRecord, MANIFEST_VERSION, Manifest, Package, Preprocessing};
+use crate::measurement::Metric;
 use crate::record::Record;
 use crate::search::Status;
+use crate::store::{Event, StudyReader};
+use crate::verify::Verdict;
 
 /// What the verified figures are about.
 const THREAT_MODEL: &str = "An attacker who holds the features of the training images together with the images, and knows \
@@ -36,8 +40,9 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
     };
     let backbone = backbone(&record, &weights, &chosen.design.split)?;
     let verdict = record.chosen_verdict();
-    let cloud_net = match verdict.and_then(|v| Some((v, v.seeds.first()?))) {
-        Some((v, &seed)) => reader.load_blob(&cloud_net_name(&chosen.id, v.fidelity, seed))?,
+    let trained = verdict.and_then(|verdict| cloud_net(&reader, verdict));
+    let cloud_net = match &trained {
+        Some((name, _)) => reader.load_blob(name)?,
         None => None,
     };
     let architecture = Architecture::Vgg16;
@@ -71,12 +76,16 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
                         metric: f.metric,
                         value: f.value,
                         std_error: f.std_error,
+                        extended: f.extended,
                         upper: f.upper,
                         limit: f.limit,
                     })
                     .collect()
             })
             .unwrap_or_default(),
+        converged: verdict.is_some_and(|v| v.converged),
+        objections: verdict.map(|v| v.objections.clone()).unwrap_or_default(),
+        cloud_net: trained.filter(|_| cloud_net.is_some()).map(|(_, net)| net),
         confidence: record.budgets.confidence,
         threat_model: THREAT_MODEL.to_owned(),
         protocol: verdict.map(|v| v.fidelity.to_string()),
@@ -86,7 +95,13 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         local_net_hash: String::new(),
     };
     let manifest = export::write(&args.out, manifest, &backbone, cloud_net.as_deref())?;
-    let difference = self_test(&args.out, &backbone, &manifest)?;
+    let difference = match self_test(&args.out, &backbone, &manifest) {
+        Ok(difference) => difference,
+        Err(error) => {
+            export::withdraw(&args.out)?;
+            return Err(error);
+        }
+    };
     println!(
         "{}: {} ({}, {} channels), {}",
         args.out.display(),
@@ -96,10 +111,26 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         if record.status == Status::Verified { "verified" } else { "NOT VERIFIED" }
     );
     println!("  self-test: the package's features equal the study's within {difference:.1e} of their largest value");
-    if cloud_net.is_none() {
-        println!("  without a cloud net: the study trained none for this design");
+    match &manifest.cloud_net {
+        Some(net) => {
+            println!("  with the cloud net of seed {}, accuracy {:.3} ± {:.3}", net.seed, net.accuracy, net.std_error)
+        }
+        None => println!("  without a cloud net: the study trained none for this design"),
     }
     Ok(exit::DONE)
+}
+
+/// The verification's first cloud net: its file in the study, and what was measured of it.
+fn cloud_net(reader: &StudyReader, verdict: &Verdict) -> Option<(String, CloudNetRecord)> {
+    let &seed = verdict.seeds.first()?;
+    let measured = reader.events().iter().find_map(|event| match event {
+        Event::Evaluation(e) if (&e.design, e.fidelity, e.seed) == (&verdict.design, verdict.fidelity, seed) => {
+            e.measurements().iter().find(|row| row.metric == Metric::Accuracy).cloned()
+        }
+        _ => None,
+    })?;
+    let record = CloudNetRecord { seed, accuracy: measured.value, std_error: measured.std_error };
+    Some((cloud_net_name(&verdict.design, verdict.fidelity, seed), record))
 }
 
 /// The study's weights, at the precision that was measured.
@@ -173,6 +204,15 @@ pub(super) fn features(args: &FeaturesArgs) -> Result<u8, AppError> {
             path: out.clone(),
             source,
         })?;
+    }
+    let mut written: HashMap<PathBuf, &PathBuf> = HashMap::new();
+    for image in &args.images {
+        let path = export::features_path(image, args.out.as_deref());
+        if let Some(first) = written.insert(path.clone(), image) {
+            let problem =
+                format!("its features would overwrite those of {}: both go to {}", first.display(), path.display());
+            return Err(export::ExportError::Image { path: image.clone(), problem }.into());
+        }
     }
     for image in &args.images {
         let rgb = package.read_image(image)?;

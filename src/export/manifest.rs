@@ -46,8 +46,14 @@ pub struct Manifest {
     pub cost: CostRecord,
     /// Classes of the cloud net, in the order of its outputs.
     pub classes: Vec<String>,
-    /// The verified figures.
+    /// What verification found, over its seeds.
     pub claims: Vec<Claim>,
+    /// Whether every attack's learning curve could be extended to longer training; where not, leakage is a lower bound.
+    pub converged: bool,
+    /// What speaks against the design; empty for a verified one.
+    pub objections: Vec<String>,
+    /// The trained cloud net in the package, where there is one.
+    pub cloud_net: Option<CloudNetRecord>,
     /// Joint confidence of the leakage bounds.
     pub confidence: f64,
     /// The attack behind the figures, in words.
@@ -78,6 +84,18 @@ pub struct Preprocessing {
     pub mean: [f32; 3],
 }
 
+/// The package's own cloud net: one of the verification's trainings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloudNetRecord {
+    /// Seed of its training.
+    pub seed: u64,
+    /// Its accuracy on the evaluation images.
+    pub accuracy: f64,
+    /// Its standard error over images.
+    pub std_error: f64,
+}
+
 /// One verified figure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +106,8 @@ pub struct Claim {
     pub value: f64,
     /// Its standard error over images.
     pub std_error: f64,
+    /// What sixteen times the training of the attack is expected to reach.
+    pub extended: Option<f64>,
     /// One-sided upper confidence limit, where it is bounded.
     pub upper: Option<f64>,
     /// The bound, where there is one.

@@ -65,6 +65,15 @@ pub fn write(
     Ok(manifest)
 }
 
+/// Takes the manifest out of the package in `dir`, so that nobody takes the folder for a complete one.
+///
+/// # Errors
+/// [`ExportError::Io`].
+pub fn withdraw(dir: &Path) -> Result<(), ExportError> {
+    let path = dir.join(MANIFEST_FILE);
+    std::fs::remove_file(&path).map_err(ExportError::io("removed", &path))
+}
+
 /// An exported local net, ready to run on the CPU.
 pub struct Package {
     manifest: Manifest,
