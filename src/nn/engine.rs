@@ -6,6 +6,7 @@
 //! order depends on the batch alone, so the weights are bit-identical for any number of threads.
 
 mod affine;
+mod aligned;
 #[cfg(test)]
 mod golden;
 mod kernels;

@@ -1,6 +1,6 @@
 //! Weights of convolutions and linear layers in the engine's layouts.
 
-use super::kernels::Panels;
+use super::kernels::{Panels, transform_weights};
 use super::simd::Level;
 
 /// Output channels up to which a convolution keeps its weights channel by channel and uses `dots`.
@@ -111,9 +111,11 @@ impl Affine {
     pub(super) fn pack(&self, level: Level, flat: &[f32], backward: bool, packed: &mut Packed) {
         if !self.by_channel {
             self.pack_forward(level, flat, &mut packed.forward);
+            transform_weights(level, &mut packed.forward);
         }
         if backward {
             self.pack_backward(level, flat, &mut packed.backward);
+            transform_weights(level, &mut packed.backward);
         }
     }
 
@@ -124,8 +126,8 @@ impl Affine {
         let values = self.taps * self.inputs;
         let runs = if self.taps == 9 { 3 } else { 1 };
         (panels.runs, panels.run, panels.groups, panels.channels) = (runs, values / runs, self.groups, channels);
-        panels.data.resize(self.groups * per_group * values * width, 0.0);
-        panels.bias.resize(self.groups * per_group * width, 0.0);
+        panels.data.resize(self.groups * per_group * values * width);
+        panels.bias.resize(self.groups * per_group * width);
         let weights = &flat[self.start..self.bias()];
         let bias = &flat[self.bias()..][..self.outputs];
         for panel in 0..self.groups * per_group {
@@ -145,7 +147,7 @@ impl Affine {
         let values = self.taps * self.outputs;
         let runs = if self.taps == 9 { 3 } else { 1 };
         (panels.runs, panels.run, panels.groups, panels.channels) = (runs, values / runs, 1, self.inputs);
-        panels.data.resize(per_net * values * width, 0.0);
+        panels.data.resize(per_net * values * width);
         let weights = &flat[self.start..self.bias()];
         for panel in 0..per_net {
             let first = panel * width;

@@ -9,8 +9,10 @@ mod contract;
 mod dots;
 mod elementwise;
 mod outer;
+mod winograd;
 
 pub(super) use contract::{Contraction, Epilogue, Panels, contract};
 pub(super) use dots::{Dots, dots};
 pub(super) use elementwise::{column_sums, keep_positive, max_pool, max_pool_gradient, sum_and_update, unshuffle};
 pub(super) use outer::{OuterProducts, outer};
+pub(super) use winograd::transform_weights;

@@ -1,5 +1,6 @@
 //! Where activations lie in memory.
 
+use super::aligned::Aligned;
 use crate::nn::spec::Shape;
 
 /// Floats that every buffer has behind its last image: kernels read, but never write or use, up to this many values
@@ -36,8 +37,8 @@ impl Map {
     }
 
     /// A zeroed buffer for `images` images, with slack.
-    pub(super) fn buffer(&self, images: usize) -> Vec<f32> {
-        vec![0.0; images * self.image() + SLACK]
+    pub(super) fn buffer(&self, images: usize) -> Aligned {
+        Aligned::zeros(images * self.image() + SLACK)
     }
 
     /// The rows of `images` images, as ranges of a buffer, borders excluded.

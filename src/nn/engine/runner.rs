@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::affine::Packed;
+use super::aligned::Aligned;
 use super::map::{Map, SLACK};
 use super::plan::Plan;
 use super::simd::Level;
@@ -18,7 +19,7 @@ pub(in crate::nn) struct Runner {
     weights: Vec<f32>,
     packed: Vec<Packed>,
     /// Buffer `b` of the plan is in slot `b % 3`: a stage reads its input and the buffer before.
-    slots: [Vec<f32>; 3],
+    slots: [Aligned; 3],
     dense: Vec<f32>,
 }
 
@@ -35,7 +36,7 @@ impl Runner {
         }
         let slot = |slot: usize| {
             let largest = plan.maps.iter().skip(slot).step_by(3).map(Map::image).max();
-            vec![0.0; largest.unwrap_or(0) * block + SLACK]
+            Aligned::zeros(largest.unwrap_or(0) * block + SLACK)
         };
         let slots = [slot(0), slot(1), slot(2)];
         Ok(Self { plan, level, weights, packed, slots, dense: Vec::new() })

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::affine::{Affine, Packed};
+use super::aligned::Aligned;
 use super::kernels::{
     Contraction, Dots, Epilogue, OuterProducts, column_sums, contract, dots, keep_positive, max_pool,
     max_pool_gradient, outer, unshuffle,
@@ -45,11 +46,11 @@ pub(super) struct Sums<'a> {
 
 /// The buffers of one shard.
 pub(super) struct Workspace {
-    activations: Vec<Vec<f32>>,
+    activations: Vec<Aligned>,
     /// The gradients by three consecutive buffers: that by buffer `b` is in slot `b % 3`.
-    gradients: [Vec<f32>; 3],
+    gradients: [Aligned; 3],
     /// Gradient by the outputs of a convolution before its pixel shuffle.
-    unshuffled: Vec<f32>,
+    unshuffled: Aligned,
     /// Dropout factors: per layer, dense.
     scales: Vec<f32>,
     output: Vec<f32>,
@@ -68,8 +69,8 @@ impl Workspace {
         let outputs = images * plan.output().shape.len();
         Self {
             activations: plan.maps.iter().map(|map| map.buffer(images)).collect(),
-            gradients: [vec![0.0; gradient], vec![0.0; gradient], vec![0.0; gradient]],
-            unshuffled: vec![0.0; affine_maps.max().unwrap_or(0) * images + SLACK],
+            gradients: [(); 3].map(|()| Aligned::zeros(gradient)),
+            unshuffled: Aligned::zeros(affine_maps.max().unwrap_or(0) * images + SLACK),
             scales: vec![0.0; images * plan.dropped],
             output: vec![0.0; outputs],
             output_gradient: vec![0.0; outputs],

@@ -1,5 +1,7 @@
 //! Products of windows and weights: the forward pass of convolutions and linear layers, and their input gradients.
 
+use super::winograd;
+use crate::nn::engine::aligned::Aligned;
 use crate::nn::engine::map::Map;
 use crate::nn::engine::simd::{Kernel, Level, Simd};
 
@@ -16,9 +18,11 @@ pub(in crate::nn::engine) struct Panels {
     /// Channels per group.
     pub channels: usize,
     /// `[group, panel, run, value, panel width]`.
-    pub data: Vec<f32>,
+    pub data: Aligned,
     /// `[group, panel, panel width]`; empty for none.
-    pub bias: Vec<f32>,
+    pub bias: Aligned,
+    /// The same weights transformed for [`super::winograd`]; empty where they don't suit it.
+    pub tiles: Aligned,
 }
 
 /// What is done with the sums before they are stored.
@@ -64,7 +68,11 @@ pub(in crate::nn::engine) fn contract(level: Level, job: Contraction<'_>) {
     for side in [job.epilogue.add, job.epilogue.mask].into_iter().flatten() {
         assert!(side.len() >= job.images * to.image());
     }
-    level.run(job);
+    if winograd::convolves(&job) {
+        winograd::convolve(level, job);
+    } else {
+        level.run(job);
+    }
 }
 
 impl Kernel for Contraction<'_> {

@@ -1,6 +1,7 @@
 //! Sums of outer products over pixels: weight gradients.
 
 use super::contract::load_part;
+use super::winograd;
 use crate::nn::engine::map::Map;
 use crate::nn::engine::simd::{Kernel, Level, Simd};
 
@@ -37,7 +38,11 @@ pub(in crate::nn::engine) fn outer(level: Level, job: OuterProducts<'_>) {
         matches!(job.runs, 1 | 3) && job.sums.len() >= job.runs * job.runs * from.shape.channels * by.shape.channels
     );
     assert!(!job.by_channel || by.shape.channels <= 4);
-    level.run(job);
+    if winograd::correlates(level, &job) {
+        winograd::correlate(level, job);
+    } else {
+        level.run(job);
+    }
 }
 
 /// Pixels that are summed in registers before the sums are added to memory.
