@@ -36,6 +36,8 @@ pub struct Request<'a> {
     pub seed: u64,
     /// An attack whose mean PSNR exceeds this need not be trained further: the design is refuted.
     pub settled_above: Option<f64>,
+    /// The chance of error of upper confidence limits; none are taken without it.
+    pub error_rate: Option<f64>,
 }
 
 impl Request<'_> {
@@ -51,8 +53,8 @@ impl Request<'_> {
         u64::from_le_bytes(bytes)
     }
 
-    /// A measurement of this request.
-    pub fn row(&self, metric: Metric, value: f64, std_error: f64, n: usize, seconds: f64) -> Measurement {
+    /// A measurement of this request; how long it took, the estimator fills in at its end.
+    pub fn row(&self, metric: Metric, value: f64, std_error: f64, n: usize) -> Measurement {
         Measurement {
             design: self.design.id(),
             metric,
@@ -61,7 +63,7 @@ impl Request<'_> {
             n: n as u64,
             fidelity: self.fidelity,
             seed: self.seed,
-            seconds,
+            seconds: 0.0,
         }
     }
 }

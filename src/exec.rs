@@ -25,6 +25,8 @@ pub struct Job<'a> {
     pub seed: u64,
     /// An attack that exceeds this mean PSNR need not be trained further.
     pub settled_above: Option<f64>,
+    /// The chance of error of upper confidence limits, where such are wanted.
+    pub error_rate: Option<f64>,
     /// Why this design, in words for the reader of the report.
     pub reason: String,
 }
@@ -165,6 +167,7 @@ impl<'a> Executor<'a> {
             protocol: Protocol::of(job.fidelity),
             seed: job.seed,
             settled_above: job.settled_above,
+            error_rate: job.error_rate,
         };
         let mut measurements = Vec::new();
         for estimator in &mut self.estimators {

@@ -141,6 +141,8 @@ named_enum! {
         PsnrMean = "psnr_mean",
         /// 95th percentile over images of the reconstruction's PSNR, dB.
         PsnrP95 = "psnr_p95",
+        /// Upper confidence limit of the 95th percentile of PSNR over the draw of images, whatever its distribution, dB.
+        PsnrP95Upper = "psnr_p95_upper",
         /// Largest PSNR of any image, dB.
         PsnrMax = "psnr_max",
         /// PSNR of the mean squared error pooled over images, dB.

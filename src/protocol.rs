@@ -21,6 +21,16 @@ pub enum DecoderKind {
     },
 }
 
+/// What a decoder's training minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageLoss {
+    /// Mean squared error over all pixels of all images: the usual one, and the PSNR of the pooled error.
+    SquaredError,
+    /// Logarithm of each image's mean squared error: the mean of the images' PSNR itself. It serves images that are
+    /// recovered well, so the tail.
+    LogSquaredError,
+}
+
 /// One training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Training {
@@ -74,11 +84,19 @@ pub struct Protocol {
     pub decoder: DecoderKind,
     /// The decoder's training.
     pub attack: Training,
+    /// What the decoder's cycles after the first minimise; the first, from which every decoder gets going, minimises the
+    /// squared error.
+    pub refinement: ImageLoss,
     /// The cloud net's training.
     pub task: Training,
 }
 
 const ALL: Option<usize> = None;
+
+/// Bounds are on the mean and the tail of PSNR over images, which squared error alone doesn't aim at. At conv2_1 with 4
+/// channels of Fashion-MNIST and 16 epochs, the logarithm brings 0.3 dB more in the mean and 1.0 dB in the 95th
+/// percentile; but a decoder that starts with it may never learn anything.
+const REFINEMENT: ImageLoss = ImageLoss::LogSquaredError;
 
 const fn training(epochs: usize) -> Training {
     Training { epochs, doublings: 0, batch: 64, peak_rate: 2e-3, validated: false }
@@ -106,6 +124,7 @@ impl Protocol {
                 scored_images: ALL,
                 decoder: DecoderKind::Reference,
                 attack: training(6),
+                refinement: ImageLoss::SquaredError,
                 task: training(8),
             },
             Fidelity::Quick => Self {
@@ -114,6 +133,7 @@ impl Protocol {
                 scored_images: Some(500),
                 decoder: DecoderKind::Reference,
                 attack: small_batches(training(4)),
+                refinement: ImageLoss::SquaredError,
                 task: training(5),
             },
             Fidelity::Standard => Self {
@@ -128,18 +148,23 @@ impl Protocol {
                 attack: small_batches(training(6)),
                 ..Self::of(Fidelity::Reference)
             },
-            Fidelity::QuickVerification => {
-                Self { attack: small_batches(watched(2, 3)), task: watched(8, 0), ..Self::of(Fidelity::Reference) }
-            }
+            Fidelity::QuickVerification => Self {
+                attack: small_batches(watched(2, 3)),
+                refinement: REFINEMENT,
+                task: watched(8, 0),
+                ..Self::of(Fidelity::Reference)
+            },
             Fidelity::StandardVerification => Self {
                 decoder: DecoderKind::Strong { width: 64, blocks: 4 },
                 attack: small_batches(watched(5, 3)),
+                refinement: REFINEMENT,
                 task: watched(16, 0),
                 ..Self::of(Fidelity::Reference)
             },
             Fidelity::ThoroughVerification => Self {
                 decoder: DecoderKind::Strong { width: 128, blocks: 8 },
                 attack: small_batches(watched(8, 4)),
+                refinement: REFINEMENT,
                 task: watched(40, 0),
                 ..Self::of(Fidelity::Reference)
             },
@@ -167,7 +192,7 @@ pub struct Plan {
 
 /// Raised when figures are taken in another way than before though the protocols' numbers are the same: another net
 /// behind a name, another optimiser, another extension of learning curves.
-const MEASUREMENT_VERSION: u32 = 2;
+const MEASUREMENT_VERSION: u32 = 3;
 
 impl Plan {
     /// A text that differs where figures of one plan must not stand beside those of another.
@@ -187,8 +212,8 @@ impl Plan {
             EffortLevel::Quick => Self {
                 search: Fidelity::Quick,
                 verification: Fidelity::QuickVerification,
-                evaluations: 12,
-                verification_seeds: 1,
+                evaluations: 16,
+                verification_seeds: 2,
                 verification_attempts: 3,
                 expected_gain: (3.5, 0.8),
             },

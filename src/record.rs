@@ -9,7 +9,9 @@ use crate::config::PrecisionEntry;
 use crate::estimate::Floors;
 use crate::measurement::{DesignId, Evaluation, Measurement, Metric};
 use crate::search::{Diagnostics, Gain, PredictedFigure, Relaxation, Status};
+use crate::solver::{self, Bound, Bounds, Forecast};
 use crate::space::{Candidate, Cost, Design};
+use crate::surrogate::Prediction;
 use crate::verify::{MetricBound, Verdict};
 
 /// Name of the record's file in the study's folder.
@@ -20,6 +22,40 @@ pub const RECORD_VERSION: u32 = 1;
 
 /// Largest number of designs that were not measured which a record keeps: the most accurate by prediction.
 const UNMEASURED_KEPT: usize = 2_000;
+
+/// Where a design stands with the budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It was verified.
+    Verified,
+    /// It was put to verification and failed.
+    Refuted,
+    /// It would be verified with at least the budget's confidence.
+    Within,
+    /// It would fail with at least that confidence.
+    Over,
+    /// Neither can be said.
+    Uncertain,
+}
+
+impl Standing {
+    /// Whether it is, or can be expected to be, within the budgets.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Verified | Self::Within)
+    }
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Refuted => "refuted",
+            Self::Within => "within",
+            Self::Over => "over",
+            Self::Uncertain => "uncertain",
+        }
+    }
+}
 
 /// Everything a reader of the study needs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,7 +129,7 @@ pub struct DesignRecord {
     /// What verification is expected to find, from the measured figures where there are some, else from the predicted
     /// ones: of bounded figures the upper confidence limit. This, not what short trainings found, is compared with limits.
     pub expected: Vec<PredictedFigure>,
-    /// Joint probability that it would be verified.
+    /// Joint probability that it would be verified: by what was measured, where it was, else by the models.
     pub probability: f64,
     /// Figures measured by the search; empty where it was not measured.
     pub measured: Vec<Measurement>,
@@ -175,7 +211,7 @@ pub struct Provenance {
 
 impl DesignRecord {
     /// The record of a candidate that was not measured yet.
-    pub fn new(candidate: &Candidate, predicted: Vec<PredictedFigure>, probability: f64) -> Self {
+    pub fn new(candidate: &Candidate, predicted: Vec<PredictedFigure>) -> Self {
         Self {
             id: candidate.id.clone(),
             design: candidate.design.clone(),
@@ -184,7 +220,7 @@ impl DesignRecord {
             cost: candidate.cost.into(),
             predicted,
             expected: Vec::new(),
-            probability,
+            probability: 0.0,
             measured: Vec::new(),
             reason: None,
             order: None,
@@ -208,8 +244,8 @@ impl DesignRecord {
         self.predicted.iter().find(|p| p.metric == metric)
     }
 
-    /// Fills in what verification is expected to find.
-    pub fn expect_verification(&mut self, gain: &Gain) {
+    /// Fills in what verification is expected to find, and with which probability that meets `bounds`.
+    pub fn expect_verification(&mut self, gain: &Gain, bounds: &[MetricBound]) {
         self.expected = (self.predicted.iter())
             .map(|&predicted| match self.measured(predicted.metric) {
                 Some(row) => PredictedFigure { metric: row.metric, value: row.value, sd: row.std_error },
@@ -217,6 +253,15 @@ impl DesignRecord {
             })
             .map(|figure| gain.expected(figure))
             .collect();
+        let (mut known, mut constraints) = (Vec::new(), Vec::new());
+        for bound in bounds {
+            if let Some(expected) = self.expected(bound.metric) {
+                known.push(Bound { name: bound.metric.to_string(), limit: bound.limit });
+                constraints.push(Prediction { mean: expected.value, sd: expected.sd });
+            }
+        }
+        let forecast = Forecast { objective: Prediction { mean: 0.0, sd: 0.0 }, constraints };
+        self.probability = solver::probability_feasible(&forecast, &Bounds(known));
     }
 
     /// What verification is expected to find of a figure.
@@ -264,26 +309,39 @@ impl Record {
         self.verdicts.iter().rev().find(|v| v.design == *id)
     }
 
-    /// A figure on the scale of verification, with its error: what verification found, of a bounded figure its upper
-    /// limit; of a design that was not put to verification what it is expected to find.
+    /// A figure on the scale of verification, with its error: of a leakage the upper limit that verification found. Of a
+    /// design that was not put to verification, and where an attack was cut short, what is expected instead.
     pub fn on_verification_scale(&self, design: &DesignRecord, metric: Metric) -> Option<(f64, f64)> {
-        match self.verdict(&design.id) {
-            Some(verdict) => verdict.figure(metric).map(|f| (f.upper.unwrap_or(f.value), f.std_error)),
-            None => design.expected(metric).map(|p| (p.value, p.sd)),
+        let expected = design.expected(metric).map(|p| (p.value, p.sd));
+        let Some(figure) = self.verdict(&design.id).and_then(|verdict| verdict.figure(metric)) else {
+            return expected;
+        };
+        match (metric.extended(), figure.upper.or(figure.extended), expected) {
+            (None, ..) => Some((figure.value, figure.std_error)),
+            (_, Some(upper), _) => Some((upper, figure.std_error)),
+            (_, None, Some((value, sd))) => Some((value.max(figure.value), sd)),
+            (_, None, None) => Some((figure.value, figure.std_error)),
         }
     }
 
-    /// Whether a design meets every exact bound and met, or is expected to meet, every leakage bound in verification.
-    pub fn meets_budgets(&self, design: &DesignRecord) -> bool {
-        if let Some(verdict) = self.verdict(&design.id) {
-            return verdict.holds;
+    /// Where a design stands with the budgets.
+    pub fn standing(&self, design: &DesignRecord) -> Standing {
+        let confidence = self.budgets.confidence;
+        match self.verdict(&design.id) {
+            Some(verdict) if verdict.holds => Standing::Verified,
+            Some(_) => Standing::Refuted,
+            None if !self.meets_exact_budgets(design) || design.probability <= 1.0 - confidence => Standing::Over,
+            None if design.probability >= confidence => Standing::Within,
+            None => Standing::Uncertain,
         }
+    }
+
+    fn meets_exact_budgets(&self, design: &DesignRecord) -> bool {
         let within = |budget: Option<u64>, used: u64| budget.is_none_or(|limit| used <= limit);
         let b = &self.budgets;
         within(b.compute, design.cost.macs)
             && within(b.storage, design.cost.bytes)
             && within(b.memory, design.cost.peak_memory)
             && within(b.upload, design.cost.upload_bytes)
-            && (b.privacy.iter()).all(|bound| design.expected(bound.metric).is_none_or(|p| p.value <= bound.limit))
     }
 }

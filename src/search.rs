@@ -33,6 +33,8 @@ pub struct Problem<'a> {
     pub bounds: &'a [MetricBound],
     /// Joint probability with which the bounds must hold.
     pub confidence: f64,
+    /// Mean PSNR of the mean image, which needs no features at all, dB.
+    pub floor: f64,
     /// The study's seed.
     pub seed: u64,
     /// What may be spent.
@@ -144,7 +146,12 @@ impl Search<'_> {
     /// Whether the allowance of search measurements is spent.
     fn spent(&self, executor: &Executor<'_>) -> bool {
         let evaluations = self.problem.plan.evaluations.min(self.problem.candidates.len());
-        self.tried.len() >= evaluations || self.problem.seconds.is_some_and(|limit| executor.asked_seconds() >= limit)
+        self.tried.len() >= evaluations || self.out_of_time(executor)
+    }
+
+    /// Whether the allowance of time is spent.
+    fn out_of_time(&self, executor: &Executor<'_>) -> bool {
+        self.problem.seconds.is_some_and(|limit| executor.asked_seconds() >= limit)
     }
 
     /// Measures candidate `index` at the search's fidelity.
@@ -154,6 +161,7 @@ impl Search<'_> {
             fidelity: self.problem.plan.search,
             seed: self.problem.seed,
             settled_above: None,
+            error_rate: None,
             reason,
         })?;
         self.tried.insert(index);
@@ -214,9 +222,11 @@ impl Search<'_> {
             });
         }
         let problem = self.problem;
-        let models = self.fit()?;
+        let mut models = self.fit()?;
         let mut warnings = Vec::new();
         let trusted = models.trusted(&mut warnings);
+        // Measurements beyond the allowance, one per attempt at most.
+        let mut extra = problem.plan.verification_attempts;
         let mut gain = Gain::prior(&problem.plan);
         let mut verdicts: Vec<Verdict> = Vec::new();
         let mut refuted = BTreeSet::new();
@@ -244,14 +254,17 @@ impl Search<'_> {
             if verdicts.len() >= problem.plan.verification_attempts {
                 break (Status::Unverified, Some(index), probability, binding);
             }
-            let verdict = verify::verify(
-                executor,
-                &problem.candidates[index],
-                problem.bounds,
-                problem.confidence,
-                &problem.plan,
-                problem.seed,
-            )?;
+            // A design that is known by prediction only is measured first: that may change the choice, and the
+            // verifying attack can be held against it.
+            if !self.tried.contains(&index) && extra > 0 && !self.out_of_time(executor) {
+                extra -= 1;
+                self.measure(executor, index, "chosen by the models: measured before its verification".to_owned())?;
+                models = self.fit()?;
+                continue;
+            }
+            let terms = verify::Terms { bounds: problem.bounds, confidence: problem.confidence, floor: problem.floor };
+            let candidate = &problem.candidates[index];
+            let verdict = verify::verify(executor, candidate, &terms, &problem.plan, problem.seed)?;
             gain.learn(&models, &problem.candidates[index], &verdict);
             let holds = verdict.holds;
             verdicts.push(verdict);
@@ -309,9 +322,9 @@ fn models_accuracy(forecast: &Forecast) -> f64 {
     model::from_logit(forecast.objective.mean)
 }
 
-/// The bound that a verified design comes nearest to.
+/// The bound that a verified design comes nearest to, counted in standard errors: decibels and SSIM have no common unit.
 fn tightest(verdict: &Verdict) -> Option<Metric> {
-    let slack = |f: &verify::VerifiedFigure| Some((f.metric, f.limit? - f.upper?));
+    let slack = |f: &verify::VerifiedFigure| Some((f.metric, (f.limit? - f.upper?) / f.std_error.max(1e-9)));
     let mut all: Vec<_> = verdict.figures.iter().filter_map(slack).collect();
     all.sort_by(|a, b| a.1.total_cmp(&b.1));
     all.first().map(|&(metric, _)| metric)

@@ -1,12 +1,13 @@
-//! Verification: the winner measured again, with fresh seeds, more training and the evaluation images, by which nothing
-//! was chosen before.
+//! Verification: the winner measured again, with fresh seeds, more training and the evaluation images, which nothing
+//! but verification ever scores.
 //!
-//! The privacy claim rests on these figures alone. Per bound, the *largest* figure over the fresh seeds is
-//! taken (an attacker keeps the best of several trainings), extended to sixteen times the training along the attack's
-//! learning curve, and raised by a one-sided Student-t margin over the evaluation images. The allowance for error,
-//! 1 − confidence, is divided by the number of bounds and of designs that may be put to verification (Bonferroni), so
-//! that trying several designs does not dilute it. The margin covers the draw of the images; that another attacker is
-//! stronger than these trainings and their extension is not covered by any confidence.
+//! The privacy claim rests on these figures alone. Per figure, the *largest* over the attacks and fresh seeds is taken
+//! (an attacker keeps the best of several trainings), extended to sixteen times the training along the attack's learning
+//! curve, and raised by a one-sided margin over the draw of the images: Student's t for means, an order statistic for
+//! the 95th percentile. The allowance for error, 1 − confidence, is divided by the number of bounds and of designs that
+//! may be put to verification (Bonferroni). That a design which follows a refuted one was chosen by its figures on the
+//! same images, and that a study may be repeated on them, is not corrected for; nor does any confidence cover an
+//! attacker who is stronger than these trainings and their extension.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +42,8 @@ pub struct VerifiedFigure {
     pub std_error: f64,
     /// What sixteen times the training of the attack is expected to reach.
     pub extended: Option<f64>,
-    /// One-sided upper confidence limit of the extended figure, where the metric is bounded.
+    /// One-sided upper confidence limit of the extended figure; `None` where there is none: the attack didn't converge,
+    /// or the images are too few for a limit on their tail.
     pub upper: Option<f64>,
     /// The bound, where there is one.
     pub limit: Option<f64>,
@@ -78,21 +80,42 @@ fn fresh_seeds(study_seed: u64, count: usize) -> Vec<u64> {
     (0..count as u64).map(|k| study_seed.wrapping_add(1_000_003 * (k + 1))).collect()
 }
 
-/// Measures `candidate` as the plan's verification says and judges it against `bounds`.
+/// The chance of error that each bound of each attempt is allowed.
+pub fn error_rate(confidence: f64, bounds: &[MetricBound], plan: &Plan) -> f64 {
+    (1.0 - confidence) / (bounds.len() * plan.verification_attempts).max(1) as f64
+}
+
+/// Evaluation images from which an upper limit on the 95th percentile exists: with fewer, even the largest value lies
+/// below it with a chance of more than `error_rate`.
+pub fn images_for_p95(error_rate: f64) -> usize {
+    (error_rate.ln() / 0.95f64.ln()).ceil() as usize
+}
+
+/// What a verification is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The bounds.
+    pub bounds: &'a [MetricBound],
+    /// Joint probability with which they must hold.
+    pub confidence: f64,
+    /// Mean PSNR of the mean image, which needs no features at all, dB.
+    pub floor: f64,
+}
+
+/// Measures `candidate` as the plan's verification says and judges it.
 ///
 /// # Errors
 /// As [`Executor::measure`].
 pub fn verify(
     executor: &mut Executor<'_>,
     candidate: &Candidate,
-    bounds: &[MetricBound],
-    confidence: f64,
+    terms: &Terms<'_>,
     plan: &Plan,
     study_seed: u64,
 ) -> Result<Verdict, ExecError> {
+    let &Terms { bounds, confidence, floor } = terms;
     let seeds = fresh_seeds(study_seed, plan.verification_seeds);
-    let trials = (bounds.len() * plan.verification_attempts).max(1) as f64;
-    let error_rate = (1.0 - confidence) / trials;
+    let error_rate = error_rate(confidence, bounds, plan);
     let mut evaluations = Vec::with_capacity(seeds.len());
     let mut verdict = judge(candidate, &evaluations, bounds, error_rate, plan.verification);
     for (k, &seed) in seeds.iter().enumerate() {
@@ -101,6 +124,7 @@ pub fn verify(
             fidelity: plan.verification,
             seed,
             settled_above: bounds.iter().find(|b| b.metric == Metric::PsnrMean).map(|b| b.limit),
+            error_rate: Some(error_rate),
             reason: format!("verification, fresh seed {} of {}", k + 1, seeds.len()),
         })?;
         evaluations.push(evaluation);
@@ -112,7 +136,7 @@ pub fn verify(
     }
     let searched = executor.evaluations();
     let searched = searched.iter().filter(|e| e.design == candidate.id && e.fidelity == plan.search);
-    let weaknesses = weaknesses(&verdict, candidate, searched.flat_map(Evaluation::measurements));
+    let weaknesses = weaknesses(&verdict, candidate, floor, searched.flat_map(Evaluation::measurements));
     verdict.holds &= weaknesses.is_empty();
     verdict.objections.extend(weaknesses);
     executor.record(Verification {
@@ -126,10 +150,12 @@ pub fn verify(
     Ok(verdict)
 }
 
-/// Signs that the verifying attack is under-trained: it recovers less than a short training or a linear map does.
+/// Signs that the verifying attack is under-trained: it recovers less than a short training or a linear map does, or
+/// hardly more than the mean image is.
 fn weaknesses<'a>(
     verdict: &Verdict,
     candidate: &Candidate,
+    floor: f64,
     searched: impl Iterator<Item = &'a Measurement>,
 ) -> Vec<String> {
     /// The search scored other images, and the linear map was fitted to the images that it was scored on.
@@ -149,6 +175,15 @@ fn weaknesses<'a>(
         found.push(format!(
             "the decoder recovers {:.2} dB (pooled) where a linear map recovers {:.2} dB: the attack is under-trained",
             pooled.value, candidate.linear_attack
+        ));
+    }
+    // A decoder that never got going and a design that leaks nothing look alike; only the former is likely.
+    if let Some(mean) = verdict.figure(Metric::PsnrMean)
+        && mean.value < floor + SLACK_DB
+    {
+        found.push(format!(
+            "the decoder recovers {:.2} dB where the mean image has {floor:.2} dB: it may not have learnt at all",
+            mean.value
         ));
     }
     found
@@ -181,7 +216,7 @@ fn judge(
     let mut metrics: Vec<Metric> = rows.iter().map(|r| r.metric).collect();
     metrics.sort_unstable();
     metrics.dedup();
-    metrics.retain(|m| !Metric::ALL.iter().any(|of| of.extended() == Some(*m)));
+    metrics.retain(|m| *m != Metric::PsnrP95Upper && !Metric::ALL.iter().any(|of| of.extended() == Some(*m)));
     let mut figures = Vec::new();
     for metric in metrics {
         let of_metric: Vec<_> = rows.iter().filter(|r| r.metric == metric).collect();
@@ -192,21 +227,31 @@ fn judge(
             Metric::Accuracy => of_metric.iter().map(|r| r.value).sum::<f64>() / of_metric.len() as f64,
             _ => worst.value,
         };
-        let extended = metric.extended().and_then(|extended| {
-            let values = rows.iter().filter(|r| r.metric == extended).map(|r| r.value);
-            values.max_by(f64::total_cmp)
-        });
+        let largest =
+            |metric: Metric| rows.iter().filter(|r| r.metric == metric).map(|r| r.value).max_by(f64::total_cmp);
+        let extended = metric.extended().and_then(largest);
         let limit = bounds.iter().find(|b| b.metric == metric).map(|b| b.limit);
-        let upper = limit.map(|_| {
-            let freedom = (worst.n.max(2) - 1) as f64;
-            // An argument outside (0, 1) can't be: the error rate comes from a validated confidence.
-            let margin = student_t_quantile(1.0 - error_rate, freedom).unwrap_or(f64::INFINITY);
-            extended.unwrap_or(value).max(value) + margin * worst.std_error
-        });
-        if let (Some(upper), Some(limit)) = (upper, limit)
-            && upper > limit
-        {
-            objections.push(format!("{metric} may reach {upper:.2}, above its limit {limit:.2}"));
+        let margin = match metric {
+            Metric::PsnrP95 => largest(Metric::PsnrP95Upper).map(|upper| (upper - value).max(0.0)),
+            _ => {
+                let freedom = (worst.n.max(2) - 1) as f64;
+                // An argument outside (0, 1) can't be: the error rate comes from a validated confidence.
+                Some(student_t_quantile(1.0 - error_rate, freedom).unwrap_or(f64::INFINITY) * worst.std_error)
+            }
+        };
+        // What an attack that was cut short recovered is a lower bound, whatever is added to it.
+        let upper = match (converged, extended, margin) {
+            (true, Some(extended), Some(margin)) => Some(extended.max(value) + margin),
+            _ => None,
+        };
+        let too_much = limit.filter(|&limit| upper.unwrap_or(value) > limit);
+        if let Some(limit) = too_much {
+            objections.push(match upper {
+                Some(upper) => format!("{metric} may reach {upper:.2}, above its limit {limit:.2}"),
+                None => format!("{metric} is at least {value:.2}, above its limit {limit:.2}"),
+            });
+        } else if limit.is_some() && upper.is_none() && converged {
+            objections.push(format!("{} images are too few for an upper limit on {metric}", worst.n));
         }
         figures.push(VerifiedFigure { metric, value, std_error: worst.std_error, extended, upper, limit });
     }

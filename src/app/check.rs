@@ -14,11 +14,12 @@ use crate::units::{Bytes, Duration};
 use crate::verify::SSIM_CAVEAT;
 
 /// Multiply-accumulates per second that a two-core machine trains at, for the estimate of time only.
-const ASSUMED_MACS_PER_SECOND: f64 = 7e10;
+const ASSUMED_MACS_PER_SECOND: f64 = 1.1e11;
 
 pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
     let budget = BudgetFile::read(&args.budget)?;
     let assets = setup::assets(&budget.space, &args.assets, None)?;
+    setup::enough_images(&budget, &assets)?;
     let budgets = setup::exact_budgets(&budget);
     let admission = setup::admission(&assets.space, &budgets);
     let mut plan = Plan::of(budget.effort.level);

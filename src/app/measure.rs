@@ -46,8 +46,14 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
         progress.fraction("features of the local net", done);
     })?;
     let seconds_features = start.elapsed().as_secs_f64();
-    let request =
-        Request { design: &design, fidelity, protocol: Protocol::of(fidelity), seed: args.seed, settled_above: None };
+    let request = Request {
+        design: &design,
+        fidelity,
+        protocol: Protocol::of(fidelity),
+        seed: args.seed,
+        settled_above: None,
+        error_rate: None,
+    };
     let attack = DecoderAttack::new(&laboratory).estimate(&request, &progress)?;
     let task = CloudAccuracy::new(&laboratory).estimate(&request, &progress)?;
     progress.finish();

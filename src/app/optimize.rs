@@ -18,7 +18,6 @@ use crate::nn::Device;
 use crate::protocol::Plan;
 use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record, thin_out};
 use crate::search::{self, Findings, Problem, Status};
-use crate::solver;
 use crate::space::{Candidate, LayerInsight};
 use crate::store::{Header, Inputs, Row, Study};
 use crate::verify::SSIM_CAVEAT;
@@ -28,6 +27,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     let device = setup::machine(&args.machine)?;
     let budget = BudgetFile::read(&args.budget)?;
     let assets = setup::assets(&budget.space, &args.assets, None)?;
+    setup::enough_images(&budget, &assets)?;
     let budgets = setup::exact_budgets(&budget);
     let admission = setup::admission(&assets.space, &budgets);
     let style = if args.output.json || args.output.quiet { Style::Quiet } else { Style::Shown };
@@ -54,10 +54,12 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         let insights = insights(&laboratory, &admission, &progress)?;
         let candidates = assets.space.candidates(&insights, |cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit));
         let plan = plan(&budget, candidates.len());
+        let floors = laboratory.floors()?;
         let problem = Problem {
             candidates: &candidates,
             bounds: &setup::bounds(&budget),
             confidence: budget.privacy.confidence,
+            floor: floors.best_constant,
             seed: budget.seed,
             plan,
             seconds: budget.effort.minutes.map(|m| m.0),
@@ -67,7 +69,6 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         let planned = plan.evaluations + plan.verification_seeds;
         let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned);
         let findings = search::run(&problem, &mut executor)?;
-        let floors = laboratory.floors()?;
         let seconds = executor.spent_seconds();
         let provenance = Provenance { seconds, ..provenance };
         let record = conclude(&budget, &admission, &problem, &findings, floors, provenance)?;
@@ -138,7 +139,7 @@ fn inputs(budget: &BudgetFile, assets: &Assets, provenance: &Provenance) -> Inpu
         space: hash(&assets.file.text),
         data: provenance.data_hash.clone(),
         weights: provenance.weights_hash.clone(),
-        protocols: hash(&Plan::of(budget.effort.level).fingerprint()),
+        protocols: hash(&format!("{} on {}", Plan::of(budget.effort.level).fingerprint(), provenance.device)),
     }
 }
 
@@ -212,21 +213,13 @@ fn conclude(
     provenance: Provenance,
 ) -> Result<Record, AppError> {
     let candidates: &[Candidate] = problem.candidates;
-    let bounds = problem.solver_bounds();
-    let forecasts = findings.models.forecasts(candidates, problem.bounds, &findings.gain);
-    let mut designs: Vec<DesignRecord> = candidates
-        .iter()
-        .zip(&forecasts)
-        .map(|(candidate, forecast)| {
-            let probability = solver::probability_feasible(forecast, &bounds);
-            DesignRecord::new(candidate, findings.models.figures(candidate), probability)
-        })
-        .collect();
+    let mut designs: Vec<DesignRecord> =
+        candidates.iter().map(|candidate| DesignRecord::new(candidate, findings.models.figures(candidate))).collect();
     for (index, evaluation) in &findings.measured {
         designs[*index].add_measured(evaluation);
     }
     for design in &mut designs {
-        design.expect_verification(&findings.gain);
+        design.expect_verification(&findings.gain, problem.bounds);
     }
     let chosen = findings.chosen.map(|index| candidates[index].id.clone());
     let mut warnings = findings.warnings.clone();

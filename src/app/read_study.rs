@@ -74,37 +74,39 @@ pub(super) fn show(args: &ShowArgs) -> Result<u8, AppError> {
     Ok(exit::DONE)
 }
 
-/// What became of a design: `verified`, `refuted`, or `expected` where it was not put to verification.
-fn standing(record: &Record, design: &DesignRecord) -> &'static str {
-    match record.verdict(&design.id) {
-        Some(verdict) if verdict.holds => "verified",
-        Some(_) => "refuted",
-        None => "expected",
-    }
-}
-
 fn object(record: &Record, d: &DesignRecord) -> serde_json::Value {
     let verdict = record.verdict(&d.id);
+    let standing = record.standing(d);
     json!({
         "design": d.id, "split": d.design.split, "depth": d.design.channels.depth(),
-        "selection": d.selection, "cost": d.cost, "meets_budgets": record.meets_budgets(d),
-        "standing": standing(record, d), "measured": d.measured, "expected": d.expected,
-        "verification": verdict.map(|v| json!({ "protocol": v.fidelity, "figures": v.figures })),
+        "selection": d.selection, "cost": d.cost, "standing": standing, "meets_budgets": standing.is_good(),
+        "probability": d.probability, "measured": d.measured, "expected": d.expected,
+        "verification": verdict.map(|v| json!({
+            "protocol": v.fidelity, "converged": v.converged, "figures": v.figures, "objections": v.objections,
+        })),
         "reason": d.reason,
     })
 }
 
 fn csv(record: &Record, designs: &[&DesignRecord]) {
     println!(
-        "design,split,depth,selection,macs,bytes,peak_memory,upload_bytes,standing,accuracy,psnr_mean_at_most,psnr_p95_at_most,\
-         ssim_mean_at_most,protocol,searched_accuracy,searched_psnr_mean,searched_psnr_p95,searched_psnr_max,searched_ssim_mean,meets_budgets"
+        "design,split,depth,selection,macs,bytes,peak_memory,upload_bytes,standing,accuracy_verified,psnr_mean_upper,\
+         psnr_p95_upper,ssim_mean_upper,accuracy_expected,psnr_mean_expected,psnr_p95_expected,ssim_mean_expected,\
+         search_protocol,searched_accuracy,searched_psnr_mean,searched_psnr_p95,searched_psnr_max,searched_ssim_mean,\
+         meets_budgets"
     );
+    let text = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
     for d in designs {
-        let shown = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean]
-            .map(|m| record.on_verification_scale(d, m).map(|(v, _)| v.to_string()).unwrap_or_default());
-        let searched = SEARCHED.map(|metric| d.measured(metric).map(|row| row.value.to_string()).unwrap_or_default());
+        let shown = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean];
+        let verified = shown.map(|metric| {
+            let figure = record.verdict(&d.id).and_then(|v| v.figure(metric));
+            text(figure.and_then(|f| if metric == Metric::Accuracy { Some(f.value) } else { f.upper }))
+        });
+        let expected = shown.map(|metric| text(d.expected(metric).map(|p| p.value)));
+        let searched = SEARCHED.map(|metric| text(d.measured(metric).map(|row| row.value)));
+        let standing = record.standing(d);
         println!(
-            "{},{},{},{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             d.id,
             d.design.split,
             d.design.channels.depth(),
@@ -113,11 +115,12 @@ fn csv(record: &Record, designs: &[&DesignRecord]) {
             d.cost.bytes,
             d.cost.peak_memory,
             d.cost.upload_bytes,
-            standing(record, d),
-            shown.join(","),
+            standing.name(),
+            verified.join(","),
+            expected.join(","),
             record.provenance.protocols[0],
             searched.join(","),
-            record.meets_budgets(d)
+            standing.is_good()
         );
     }
 }
@@ -133,19 +136,23 @@ fn table(record: &Record, designs: &[&DesignRecord], pareto: bool) {
         if pareto { ", designs that no other beats in accuracy and mean PSNR" } else { "" }
     );
     println!(
-        "  accuracy and `at most` are what verification found, or, marked ~, is expected to find: leakage after longer\n  \
-         training, with its margin. `short` is what the search's short trainings ({}) found: it underestimates leakage.",
+        "  Leakage is the upper limit that verification found or, marked ~, is expected to find: no claim.\n  \
+         `PSNR short` is what the search's short trainings ({}) found: it underestimates leakage.",
         record.provenance.protocols[0]
     );
     println!(
         "{:<24} {:<16} {:>8} {:>15} {:>14} {:>11}  budget",
-        "design", "selection", "accuracy", "PSNR at most", "p95 at most", "PSNR short"
+        "design", "selection", "accuracy", "PSNR mean", "PSNR p95", "PSNR short"
     );
     for d in designs {
-        let mark = if record.verdict(&d.id).is_some() { "" } else { "~" };
-        let cell = |metric: Metric| match record.on_verification_scale(d, metric) {
-            Some((value, _)) => format!("{mark}{}", figure_text(metric, value)),
-            None => "–".to_owned(),
+        let cell = |metric: Metric| {
+            let claimed = record.verdict(&d.id).and_then(|v| v.figure(metric));
+            let claimed = claimed.is_some_and(|f| metric == Metric::Accuracy || f.upper.is_some());
+            match record.on_verification_scale(d, metric) {
+                Some((value, _)) if claimed => figure_text(metric, value),
+                Some((value, _)) => format!("~{}", figure_text(metric, value)),
+                None => "–".to_owned(),
+            }
         };
         let short = d.measured(Metric::PsnrMean);
         let short = short.map_or_else(|| "–".to_owned(), |row| figure_text(Metric::PsnrMean, row.value));
@@ -154,19 +161,14 @@ fn table(record: &Record, designs: &[&DesignRecord], pareto: bool) {
             selection = selection.chars().take(15).chain(['…']).collect();
         }
         println!(
-            "{:<24} {:<16} {:>8} {:>15} {:>14} {:>11}  {}{}{}",
+            "{:<24} {:<16} {:>8} {:>15} {:>14} {:>11}  {}{}",
             d.id.as_str(),
             selection,
             cell(Metric::Accuracy),
             cell(Metric::PsnrMean),
             cell(Metric::PsnrP95),
             short,
-            if record.meets_budgets(d) { "within" } else { "beyond" },
-            match standing(record, d) {
-                "expected" => "",
-                "verified" => ", verified",
-                _ => ", refuted",
-            },
+            record.standing(d).name(),
             if record.chosen.as_ref() == Some(&d.id) { " ← chosen" } else { "" }
         );
     }

@@ -1,15 +1,16 @@
 //! From a study on disk to what its report shows.
 
 use super::AppError;
-use super::summary::{ExactUse, exact_use, figure_text};
+use super::summary::{ExactUse, NOTICEABLE, exact_use, figure_text};
 use crate::estimate::Gallery;
 use crate::exec::gallery_name;
 use crate::measurement::{Fidelity, Metric};
-use crate::record::{DesignRecord, Record};
+use crate::protocol::Protocol;
+use crate::record::{DesignRecord, Record, Standing};
 use crate::report::view;
 use crate::search::Status;
 use crate::solver::pareto_front;
-use crate::store::StudyReader;
+use crate::store::{Event, StudyReader};
 use crate::units::{Bytes, Duration, Macs};
 use crate::verify::Verdict;
 
@@ -64,9 +65,9 @@ fn warnings(record: &Record) -> Vec<String> {
     let mut warnings = record.warnings.clone();
     if record.designs.iter().any(|d| d.order.is_some()) {
         warnings.push(
-            "Plots and tables show every design on the scale of verification: the upper confidence limit of its leakage \
-             where it was verified; elsewhere what the search's short trainings found, plus what verification was found to \
-             add. Only verified figures are claims."
+            "Plots and tables show every design on the scale of verification: the upper limit of its leakage where it was \
+             put to verification; elsewhere what the search's short trainings found on the validation images, plus what \
+             verification is expected to add. Only verified figures are claims."
                 .to_owned(),
         );
     }
@@ -142,7 +143,7 @@ fn explanation(record: &Record) -> Vec<String> {
             _ => format!("The bound that binds is {binding}."),
         });
     }
-    for relaxed in record.relaxations.iter().filter(|r| r.gain > 0.0) {
+    for relaxed in record.relaxations.iter().filter(|r| r.gain >= NOTICEABLE) {
         sentences.push(format!(
             "Relaxing {} to {} would bring about {:.1} points of accuracy, with design {}, by the models.",
             relaxed.metric,
@@ -177,29 +178,31 @@ fn budgets(record: &Record) -> Vec<view::BudgetBar> {
         })
         .unwrap_or_default();
     for bound in &record.budgets.privacy {
-        let shown = |value: f64| view::Quantity { value, text: figure_text(bound.metric, value) };
+        // Decibels have no zero that means "nothing": leakage counts from what needs no features at all.
+        let nothing = match bound.metric {
+            Metric::SsimMean => 0.0,
+            _ => record.floors.map_or(0.0, |floors| floors.best_constant),
+        };
+        let shown = |value: f64| view::Quantity { value: value - nothing, text: figure_text(bound.metric, value) };
         let figure = record.chosen_verdict().and_then(|v| v.figure(bound.metric));
         bars.push(view::BudgetBar {
             name: bound.metric.to_string(),
             limit: shown(bound.limit),
             used: figure
-                .map(|f| f.value)
+                .map(|f| f.upper.unwrap_or(f.value))
                 .or_else(|| chosen.and_then(|d| Some(d.expected(bound.metric)?.value)))
                 .map(shown),
-            upper_bound: figure.and_then(|f| f.upper).map(shown),
+            upper_bound: None,
         });
     }
     bars
 }
 
 fn feasibility(record: &Record, design: &DesignRecord) -> view::Feasibility {
-    if let Some(verdict) = record.verdict(&design.id) {
-        return if verdict.holds { view::Feasibility::Feasible } else { view::Feasibility::Infeasible };
-    }
-    match design.probability {
-        p if p >= record.budgets.confidence => view::Feasibility::Feasible,
-        p if p <= 1.0 - record.budgets.confidence => view::Feasibility::Infeasible,
-        _ => view::Feasibility::Uncertain,
+    match record.standing(design) {
+        Standing::Verified | Standing::Within => view::Feasibility::Feasible,
+        Standing::Refuted | Standing::Over => view::Feasibility::Infeasible,
+        Standing::Uncertain => view::Feasibility::Uncertain,
     }
 }
 
@@ -229,7 +232,8 @@ fn designs(record: &Record) -> Vec<view::DesignRow> {
             macs: quantity(design.cost.macs, |n| Macs(n).to_string()),
             bytes: quantity(design.cost.bytes, |n| Bytes(n).to_string()),
             upload: quantity(design.cost.upload_bytes, |n| Bytes(n).to_string()),
-            pareto: front.contains(&i),
+            // An attack that was cut short leaves no upper limit to compare by.
+            pareto: front.contains(&i) && record.verdict(&design.id).is_none_or(|v| v.converged),
         })
         .collect()
 }
@@ -305,7 +309,8 @@ fn gallery(reader: &StudyReader, record: &Record) -> Result<Vec<view::GallerySec
         let title = format!("{} at {} channels", design.design.split, design.design.channels.depth());
         match (record.chosen_verdict(), design.measured.first()) {
             (Some(verdict), _) => {
-                if let Some(&seed) = verdict.seeds.first() {
+                let strongest = strongest_seed(reader, verdict);
+                if let Some(&seed) = strongest.as_ref().or(verdict.seeds.first()) {
                     add(design, verdict.fidelity, seed, format!("The chosen design: {title}"))?;
                 }
             }
@@ -327,6 +332,24 @@ fn gallery(reader: &StudyReader, record: &Record) -> Result<Vec<view::GallerySec
         add(design, row.fidelity, row.seed, title)?;
     }
     Ok(sections)
+}
+
+/// The verification's seed whose attack recovered most.
+fn strongest_seed(reader: &StudyReader, verdict: &Verdict) -> Option<u64> {
+    let mut best: Option<(f64, u64)> = None;
+    for event in reader.events() {
+        let Event::Evaluation(e) = event else { continue };
+        if (&e.design, e.fidelity) != (&verdict.design, verdict.fidelity) || !verdict.seeds.contains(&e.seed) {
+            continue;
+        }
+        let found = e.measurements().iter().find(|row| row.metric == Metric::PsnrMean).map(|row| row.value);
+        if let Some(value) = found
+            && best.is_none_or(|(most, _)| value > most)
+        {
+            best = Some((value, e.seed));
+        }
+    }
+    best.map(|(_, seed)| seed)
 }
 
 fn pair(image: crate::estimate::GalleryImage) -> Option<view::GalleryPair> {
@@ -355,7 +378,7 @@ fn history(record: &Record) -> Vec<view::HistoryStep> {
     (measured.iter().enumerate())
         .map(|(i, design)| {
             let accuracy = design.expected(Metric::Accuracy);
-            if record.meets_budgets(design)
+            if record.standing(design).is_good()
                 && let Some(row) = design.expected(Metric::Accuracy)
                 && best.is_none_or(|b| row.value > b)
             {
@@ -382,14 +405,29 @@ fn history(record: &Record) -> Vec<view::HistoryStep> {
 
 fn threat(record: &Record) -> view::Threat {
     let p = &record.provenance;
+    let [search, verification] = &p.protocols;
+    let pairs = |name: &str| {
+        let protocol = name.parse().map(Protocol::of).ok();
+        protocol.and_then(|protocol| protocol.training_images).map_or(p.images[0], |n| n.min(p.images[0]))
+    };
     view::Threat {
-        pairs: p.images[0],
+        pairs: pairs(verification),
         knows_local_net: false,
         knows_channels: true,
-        attacks: vec![format!(
-            "decoder, trained on {} (feature, image) pairs; {} protocol in the search, {} in verification",
-            p.images[0], p.protocols[0], p.protocols[1]
-        )],
+        attacks: vec![
+            format!(
+                "in the search: one decoder, trained briefly on {} (feature, image) pairs and scored on validation images \
+                 ({search} protocol)",
+                pairs(search)
+            ),
+            format!(
+                "in verification: per fresh seed a decoder, trained by squared error and then by its logarithm on {} pairs, \
+                 in cycles that double the training, and scored on {} evaluation images; figure by figure the best counts \
+                 ({verification} protocol)",
+                pairs(verification),
+                p.images[2]
+            ),
+        ],
         remarks: vec![
             "Figures of the search come from short trainings and underestimate leakage; only verified figures are claims."
                 .to_owned(),

@@ -9,8 +9,9 @@ use crate::config::{BudgetFile, FloatPrecision, SpaceFile};
 use crate::data::{self, Parts};
 use crate::measurement::Metric;
 use crate::nn::Device;
+use crate::protocol::Plan;
 use crate::space::{Cost, Slot, Space};
-use crate::verify::MetricBound;
+use crate::verify::{self, MetricBound};
 
 use super::AppError;
 
@@ -58,6 +59,20 @@ pub(super) fn bounds(budget: &BudgetFile) -> Vec<MetricBound> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Refuses a bound on the 95th percentile that no number of trainings could confirm on so few images.
+pub(super) fn enough_images(budget: &BudgetFile, assets: &Assets) -> Result<(), AppError> {
+    let bounds = bounds(budget);
+    if !bounds.iter().any(|bound| bound.metric == Metric::PsnrP95) {
+        return Ok(());
+    }
+    let error_rate = verify::error_rate(budget.privacy.confidence, &bounds, &Plan::of(budget.effort.level));
+    let (found, needed) = (assets.parts.evaluation.len(), verify::images_for_p95(error_rate));
+    if found >= needed {
+        return Ok(());
+    }
+    Err(AppError::Images { path: budget.path.clone(), found, needed, confidence: budget.privacy.confidence })
 }
 
 /// An exact budget: its name, its limit, and what a design uses of it, in base units.

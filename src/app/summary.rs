@@ -13,6 +13,9 @@ use crate::units::{Bytes, Macs};
 /// The figures that are shown, in order.
 const FIGURES: [Metric; 5] = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::SsimMean];
 
+/// A gain in accuracy worth a sentence: less prints as zero.
+pub(super) const NOTICEABLE: f64 = 0.0005;
+
 /// An exact budget and what a design uses of it, in base units.
 pub(super) struct ExactUse {
     pub(super) name: &'static str,
@@ -38,20 +41,20 @@ pub(super) fn exact_use(budgets: &Budgets, cost: &CostRecord) -> Vec<ExactUse> {
     .collect()
 }
 
-/// What the chosen design uses of every budget, in percent: exact ones by cost, leakage by the verified upper limit.
+/// What the chosen design uses of every exact budget, in percent.
 fn budget_used(record: &Record, chosen: &DesignRecord) -> Map<String, Value> {
     let percent = |used: f64, limit: f64| json!((1000.0 * used / limit).round() / 10.0);
-    let mut used: Map<String, Value> = exact_use(&record.budgets, &chosen.cost)
+    exact_use(&record.budgets, &chosen.cost)
         .into_iter()
         .map(|budget| (budget.name.to_owned(), percent(budget.used as f64, budget.limit as f64)))
-        .collect();
-    for bound in &record.budgets.privacy {
-        let verified = record.chosen_verdict().and_then(|v| v.figure(bound.metric)?.upper);
-        if let Some(value) = verified.or_else(|| chosen.expected(bound.metric).map(|p| p.value)) {
-            used.insert(bound.metric.to_string(), percent(value, bound.limit));
-        }
-    }
-    used
+        .collect()
+}
+
+/// How far below each privacy bound the chosen design's verified upper limit is, in the figure's unit.
+fn headroom(record: &Record) -> Map<String, Value> {
+    let verified = |metric| record.chosen_verdict().and_then(|verdict| verdict.figure(metric)?.upper);
+    let bounds = record.budgets.privacy.iter();
+    bounds.filter_map(|b| Some((b.metric.to_string(), json!(b.limit - verified(b.metric)?)))).collect()
 }
 
 /// The study as one JSON object.
@@ -83,6 +86,7 @@ pub(super) fn json(record: &Record, report: &Path) -> Value {
         "searched": chosen.map(|c| figures(&|m| c.measured(m).map(|r| (r.value, r.std_error)))),
         "cost": chosen.map(|c| c.cost),
         "budget_used": chosen.map(|c| budget_used(record, c)),
+        "headroom": headroom(record),
         "binding": record.binding,
         "probability": record.probability,
         "relaxations": record.relaxations,
@@ -161,12 +165,15 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
             if let Some(extended) = figure.extended {
                 text += &format!(", {} by 16 times the training", figure_text(metric, extended));
             }
-            if let (Some(upper), Some(limit)) = (figure.upper, figure.limit) {
-                text += &format!(
-                    "; with confidence at most {}, limit {}",
-                    figure_text(metric, upper),
-                    figure_text(metric, limit)
-                );
+            if let Some(upper) = figure.upper {
+                text += &format!("; with confidence at most {}", figure_text(metric, upper));
+            } else if figure.limit.is_some() {
+                text += " or more";
+            }
+            if let Some(limit) = figure.limit {
+                text += &format!(", limit {}", figure_text(metric, limit));
+                let room = figure.upper.map(|upper| limit - upper).filter(|&room| room >= 0.0);
+                text += &room.map_or(String::new(), |room| format!(" ({} to spare)", figure_text(metric, room)));
             }
             line(text);
         }
@@ -181,7 +188,8 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
     }
     if let Some(floors) = &record.floors {
         line(format!(
-            "  an attacker without features reaches {:.1} dB (mean image), {:.1} dB (mean colour); an 8×8 thumbnail is {:.1} dB",
+            "  without features: mean image {:.1} dB, mean colour {:.1} dB; an 8×8 thumbnail, in which much can be recognised, \
+             is {:.1} dB",
             floors.best_constant, floors.mean_colour, floors.thumbnail
         ));
     }
@@ -195,7 +203,7 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         line(format!("  binding      {binding}"));
     }
     for relaxation in &record.relaxations {
-        if relaxation.gain > 0.0 {
+        if relaxation.gain >= NOTICEABLE {
             line(format!(
                 "  relaxing {} to {} would bring about {:+.1} points of accuracy ({})",
                 relaxation.metric,

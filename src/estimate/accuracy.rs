@@ -2,7 +2,7 @@
 
 use crate::estimate::laboratory::{Aim, Laboratory};
 use crate::estimate::{CloudNet, Estimate, EstimateError, Estimator, Request, Watch};
-use crate::measurement::Metric;
+use crate::measurement::{Measurement, Metric};
 use crate::nn::{NetSpec, NnError};
 
 /// Trains the cloud net of the reference protocol and scores it on images that it never saw.
@@ -47,9 +47,9 @@ impl Estimator for CloudAccuracy<'_> {
         // Binomial, with the rule-of-succession estimate so that 0 and 1 are not claimed to be exact.
         let p = (right as f64 + 1.0) / (n as f64 + 2.0);
         let std_error = (p * (1.0 - p) / n as f64).sqrt();
-        let seconds = start.elapsed().as_secs_f64();
+        let row = request.row(Metric::Accuracy, accuracy, std_error, n);
         Ok(Estimate {
-            measurements: vec![request.row(Metric::Accuracy, accuracy, std_error, n, seconds)],
+            measurements: vec![Measurement { seconds: start.elapsed().as_secs_f64(), ..row }],
             gallery: None,
             cloud_net: match training.validated {
                 true => Some(CloudNet {

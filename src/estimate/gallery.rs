@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::estimate::attack::Scores;
 use crate::estimate::laboratory::Laboratory;
 
 /// One original beside its reconstruction, cropped to the true pixels.
@@ -35,8 +36,7 @@ pub struct Gallery {
 impl Gallery {
     /// Picks by PSNR among all scored images.
     pub(super) fn pick(
-        psnr: &[f64],
-        ssim: &[f64],
+        Scores { psnr, ssim, .. }: &Scores,
         reconstructions: &[f32],
         originals: &[f32],
         laboratory: &Laboratory,

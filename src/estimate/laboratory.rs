@@ -15,7 +15,7 @@ use crate::metrics::{Floor, Images, MetricsError, mean_squared_errors, psnr_from
 use crate::nn::{
     self, BuildOptions, Dataset, Device, FitOptions, NetSpec, Network, NnError, Schedule, Shape, Stop, Targets,
 };
-use crate::protocol::{ScoredPart, Training};
+use crate::protocol::{ImageLoss, ScoredPart, Training};
 use crate::proxy::MomentsBuilder;
 use crate::space::LayerInsight;
 
@@ -46,8 +46,8 @@ pub struct Floors {
 pub(super) enum Aim {
     /// The image's class.
     Labels,
-    /// The image itself.
-    Images,
+    /// The image itself, as close as this loss demands.
+    Images(ImageLoss),
 }
 
 impl Laboratory {
@@ -244,8 +244,11 @@ impl Dataset for Aimed<'_> {
                 let labels = self.pairs.images.labels();
                 out.labels().extend(rows.iter().map(|&row| u32::from(labels[row])));
             }
-            Aim::Images => {
-                let images = out.images();
+            Aim::Images(loss) => {
+                let images = match loss {
+                    ImageLoss::SquaredError => out.images(),
+                    ImageLoss::LogSquaredError => out.log_images(),
+                };
                 for &row in rows {
                     images.extend(self.pairs.images.image(row).iter().map(|&b| f32::from(b) / 255.0));
                 }
@@ -307,7 +310,7 @@ impl Bench<'_> {
                 .map_err(|source| EstimateError::Training {
                     what: match aim {
                         Aim::Labels => "the cloud net",
-                        Aim::Images => "the decoder",
+                        Aim::Images(_) => "the decoder",
                     },
                     design: self.design.clone(),
                     source,

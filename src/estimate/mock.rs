@@ -1,7 +1,7 @@
 //! An analytic stand-in for both trainings: figures as smooth functions of the design, with seeded noise.
 
 use super::{Estimate, EstimateError, Estimator, Request, Watch};
-use crate::measurement::{Fidelity, Metric};
+use crate::measurement::{Fidelity, Measurement, Metric};
 
 /// Accuracy grows and leakage falls towards deeper splits; both grow with depth.
 pub(crate) struct MockEstimator {
@@ -39,7 +39,7 @@ impl Estimator for MockEstimator {
         let noise = (2.0 * unit - 1.0) * 3f64.sqrt();
         let verification = request.fidelity == Fidelity::QuickVerification;
         let psnr = psnr + self.noise * noise + if verification { self.gain } else { 0.0 };
-        let row = |metric, value, se| request.row(metric, value, se, 500, 0.01);
+        let row = |metric, value, se| Measurement { seconds: 0.01, ..request.row(metric, value, se, 500) };
         let mut measurements = vec![
             row(Metric::Accuracy, accuracy + 0.004 * noise, 0.01),
             row(Metric::PsnrMean, psnr, 0.08),
@@ -48,6 +48,11 @@ impl Estimator for MockEstimator {
             row(Metric::PsnrPooled, psnr + self.pooled, 0.1),
             row(Metric::SsimMean, (psnr / 30.0).clamp(0.0, 1.0), 0.01),
         ];
+        if verification && self.converges {
+            measurements.push(row(Metric::PsnrMeanExtended, psnr, 0.08));
+            measurements.push(row(Metric::PsnrP95Extended, psnr + 3.0, 0.2));
+            measurements.push(row(Metric::PsnrP95Upper, psnr + 3.4, 0.0));
+        }
         if verification {
             measurements.push(row(Metric::AttackConverged, f64::from(u8::from(self.converges)), 0.0));
         }

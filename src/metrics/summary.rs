@@ -62,6 +62,34 @@ pub fn quantile(sorted: &[f64], probability: f64) -> Result<f64, MetricsError> {
     Ok(sorted[below] + (position - below as f64) * (sorted[above] - sorted[below]))
 }
 
+/// Distribution-free upper confidence limit of the quantile at `probability`: the smallest order statistic that lies
+/// below the true quantile with a chance of at most `error_rate`, whatever the values' distribution; `None` where even
+/// the largest value may, for which `n ≥ ln(error_rate) / ln(probability)` values are needed.
+///
+/// # Errors
+/// [`MetricsError::Probability`] for either outside `(0, 1)`, [`MetricsError::Value`] for a value that is not finite.
+pub fn quantile_upper(values: &[f64], probability: f64, error_rate: f64) -> Result<Option<f64>, MetricsError> {
+    for p in [probability, error_rate] {
+        if !(p > 0.0 && p < 1.0) {
+            return Err(MetricsError::Probability(p));
+        }
+    }
+    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        return Err(MetricsError::Value { index, value: values[index] });
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let n = sorted.len();
+    // The k-th value is below the quantile when at least k values are: P(Bin(n, p) ≥ k) = I_p(k, n − k + 1).
+    let exceeds = |k: usize| incomplete_beta(k as f64, (n - k + 1) as f64, probability) > error_rate;
+    let (mut low, mut high) = (0, n + 1);
+    while low + 1 < high {
+        let k = low.midpoint(high);
+        if exceeds(k) { low = k } else { high = k }
+    }
+    Ok(sorted.get(high.wrapping_sub(1)).copied())
+}
+
 /// Maritz-Jarrett standard error of a quantile: the standard deviation that the nearest order statistic has when each
 /// uniform order statistic is mapped through the empirical distribution.
 ///
@@ -121,6 +149,20 @@ mod tests {
     fn a_mean_without_an_error_is_refused() {
         assert_eq!(Summary::of(&[1.0]), Err(MetricsError::TooFew { found: 1, needed: 2 }));
         assert!(matches!(Summary::of(&[1.0, f64::NAN, 2.0]), Err(MetricsError::Value { index: 1, .. })));
+    }
+
+    #[test]
+    fn the_upper_limit_of_a_quantile_is_an_order_statistic() {
+        // from scipy.stats import binom; min(k for k in range(n + 2) if binom.sf(k - 1, n, .95) <= a)
+        let ranks = |n: u32| (1..=n).map(f64::from).collect::<Vec<_>>();
+        for (n, error_rate, k) in [(1000, 0.05 / 6.0, 967.0), (1000, 0.05, 962.0), (200, 0.05 / 6.0, 198.0)] {
+            assert_eq!(quantile_upper(&ranks(n), 0.95, error_rate), Ok(Some(k)));
+        }
+        // 0.95⁹³ > 0.05/6 > 0.95⁹⁴
+        assert_eq!(quantile_upper(&ranks(93), 0.95, 0.05 / 6.0), Ok(None));
+        assert_eq!(quantile_upper(&ranks(94), 0.95, 0.05 / 6.0), Ok(Some(94.0)));
+        assert_eq!(quantile_upper(&[], 0.95, 0.05), Ok(None));
+        assert!(quantile_upper(&[1.0], 0.95, 0.0).is_err() && quantile_upper(&[f64::NAN], 0.95, 0.1).is_err());
     }
 
     #[test]

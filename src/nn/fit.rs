@@ -17,27 +17,46 @@ use super::spec::Shape;
 pub struct Targets {
     labels: Vec<u32>,
     images: Vec<f32>,
-    are_images: bool,
+    kind: TargetKind,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum TargetKind {
+    #[default]
+    Labels,
+    Images,
+    LogImages,
 }
 
 impl Targets {
     /// Makes these targets labels; the empty buffer to put one class index per image in.
     pub fn labels(&mut self) -> &mut Vec<u32> {
-        self.are_images = false;
+        self.kind = TargetKind::Labels;
         self.labels.clear();
         &mut self.labels
     }
 
     /// Makes these targets images; the empty buffer to put `[n, height, width, channels]` in.
     pub fn images(&mut self) -> &mut Vec<f32> {
-        self.are_images = true;
+        self.kind = TargetKind::Images;
+        self.images.clear();
+        &mut self.images
+    }
+
+    /// As [`Targets::images`], to be compared by the logarithm of each image's error.
+    pub fn log_images(&mut self) -> &mut Vec<f32> {
+        self.kind = TargetKind::LogImages;
         self.images.clear();
         &mut self.images
     }
 
     /// The targets, borrowed.
     pub fn as_target(&self) -> Target<'_> {
-        if self.are_images { Target::Images(&self.images) } else { Target::Labels(&self.labels) }
+        match self.kind {
+            TargetKind::Labels => Target::Labels(&self.labels),
+            TargetKind::Images => Target::Images(&self.images),
+            TargetKind::LogImages => Target::LogImages(&self.images),
+        }
     }
 }
 
@@ -319,7 +338,7 @@ impl Batch {
         for (image, features) in self.features.chunks_mut(self.input.len()).enumerate() {
             if pick(image) {
                 mirror(features, self.input);
-                if self.targets.are_images
+                if self.targets.kind != TargetKind::Labels
                     && let Some(target) = self.targets.images.chunks_mut(output.len()).nth(image)
                 {
                     mirror(target, output);

@@ -1,4 +1,4 @@
-//! The training objectives: cross entropy on labels, mean squared error on images.
+//! The training objectives: cross entropy on labels, squared error on images or its logarithm.
 
 use super::error::NnError;
 
@@ -9,6 +9,9 @@ pub enum Target<'a> {
     Labels(&'a [u32]),
     /// `[n, height, width, channels]` as the net's output: squared error, mean over all values.
     Images(&'a [f32]),
+    /// The same: natural logarithm of each image's mean squared error, mean over images. It is proportional to the mean of
+    /// the images' PSNR, so that good images count as much as poor ones.
+    LogImages(&'a [f32]),
 }
 
 impl<'a> Target<'a> {
@@ -24,7 +27,7 @@ impl<'a> Target<'a> {
                     return error(format!("label {label} for a net of {outputs} classes"));
                 }
             }
-            Target::Images(values) => {
+            Target::Images(values) | Target::LogImages(values) => {
                 if values.len() != n * outputs {
                     return error(format!("{} target values, {outputs} per image are needed", values.len()));
                 }
@@ -38,6 +41,7 @@ impl<'a> Target<'a> {
         match *self {
             Target::Labels(labels) => Target::Labels(&labels[first..first + count]),
             Target::Images(values) => Target::Images(&values[first * outputs..(first + count) * outputs]),
+            Target::LogImages(values) => Target::LogImages(&values[first * outputs..(first + count) * outputs]),
         }
     }
 
@@ -54,6 +58,7 @@ impl<'a> Target<'a> {
         match *self {
             Target::Labels(labels) => cross_entropy(output, labels, outputs, batch, gradient),
             Target::Images(values) => squared_error(output, values, batch * outputs, gradient),
+            Target::LogImages(values) => log_squared_error(output, values, outputs, batch, gradient),
         }
     }
 }
@@ -117,6 +122,32 @@ fn squared_error(output: &[f32], target: &[f32], count: usize, gradient: Option<
     sums.iter().sum::<f64>() / count as f64
 }
 
+/// Added to a mean squared error before its logarithm is taken: 60 dB, beyond any reconstruction.
+pub(super) const LOG_OFFSET: f64 = 1e-6;
+
+/// `Σ ln(MSE of the image + offset) / batch`; gradient `2 (output − target) / (outputs · batch · (MSE + offset))`.
+fn log_squared_error(
+    output: &[f32],
+    target: &[f32],
+    outputs: usize,
+    batch: usize,
+    mut gradient: Option<&mut [f32]>,
+) -> f64 {
+    let mut sum = 0.0;
+    for (image, (output, target)) in output.chunks_exact(outputs).zip(target.chunks_exact(outputs)).enumerate() {
+        let gradient = gradient.as_deref_mut().map(|gradient| &mut gradient[image * outputs..][..outputs]);
+        let error = squared_error(output, target, outputs, None) + LOG_OFFSET;
+        sum += error.ln();
+        if let Some(gradient) = gradient {
+            let scale = (2.0 / (outputs as f64 * batch as f64 * error)) as f32;
+            for ((g, y), t) in gradient.iter_mut().zip(output).zip(target) {
+                *g = (y - t) * scale;
+            }
+        }
+    }
+    sum / batch as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +159,9 @@ mod tests {
         let x = [1.0, 2.0, 4.0, -1.0, 0.0, 0.5];
         let entropy = loss(&x, 2, Target::Labels(&[2, 0])).unwrap();
         assert!((entropy - 1.1370).abs() < 1e-4, "{entropy}");
+        // ((x - t) ** 2).mean(1).add(1e-6).log().mean() -> 0.1643
+        let log = loss(&x, 2, Target::LogImages(&[1.0, 1.0, 1.0, 0.0, 0.0, 0.0])).unwrap();
+        assert!((log - 0.16425).abs() < 1e-4, "{log}");
         let error = loss(&x, 2, Target::Images(&[1.0, 1.0, 1.0, 0.0, 0.0, 0.0])).unwrap();
         assert!((error - 1.875).abs() < 1e-6, "{error}");
     }
@@ -135,7 +169,8 @@ mod tests {
     #[test]
     fn gradients_are_differences_of_the_loss() {
         let x = [1.0, 2.0, 4.0, -1.0, 0.0, 0.5];
-        for target in [Target::Labels(&[2, 0]), Target::Images(&[1.0, 1.0, 1.0, 0.0, 0.5, 0.0])] {
+        let images = [1.0, 1.0, 1.0, 0.0, 0.5, 0.0];
+        for target in [Target::Labels(&[2, 0]), Target::Images(&images), Target::LogImages(&images)] {
             let mut gradient = [0.0; 6];
             target.contribution(&x, 3, 2, Some(&mut gradient));
             for i in 0..6 {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use candle_core::{Device as CandleDevice, Tensor, Var};
 
 use super::error::NnError;
-use super::loss::Target;
+use super::loss::{LOG_OFFSET, Target};
 use super::network::{BuildOptions, Device, Network, check_input};
 use super::optim::{Adam, Step};
 use super::params::{Param, Params};
@@ -88,6 +88,10 @@ impl ReferenceNetwork {
         let output = self.forward(&self.upload(x, n, self.spec.input)?, true)?;
         match target {
             Target::Images(images) => (output - self.upload(images, n, self.output)?)?.sqr()?.mean_all(),
+            Target::LogImages(images) => {
+                let squares = (output - self.upload(images, n, self.output)?)?.sqr()?;
+                (squares.flatten_from(1)?.mean(1)? + LOG_OFFSET)?.log()?.mean_all()
+            }
             Target::Labels(labels) => {
                 let logits = output.permute((0, 2, 3, 1))?.flatten_from(1)?;
                 let labels = Tensor::from_slice(labels, (n, 1), &self.backend)?;

@@ -95,13 +95,17 @@ fn solve_within(
     let candidates = candidates();
     let plan = Plan { evaluations: 18, ..Plan::of(EffortLevel::Quick) };
     let bounds = [MetricBound { metric: Metric::PsnrMean, limit }];
-    let problem = Problem { candidates: &candidates, bounds: &bounds, confidence: 0.95, seed: 3, plan, seconds };
+    let problem =
+        Problem { candidates: &candidates, bounds: &bounds, confidence: 0.95, floor: FLOOR, seed: 3, plan, seconds };
     let (study, recovered) = study(dir);
     let estimators: Vec<Box<dyn Estimator>> = vec![Box::new(mock())];
     let mut executor = Executor::new(study, &recovered, estimators, counter, 18);
     let findings = run(&problem, &mut executor)?;
     Ok((findings, candidates))
 }
+
+/// What an attacker reaches without features, dB.
+const FLOOR: f64 = 5.0;
 
 /// What verification adds, as the quick plan expects.
 const GAIN: f64 = 3.5;
@@ -130,7 +134,9 @@ fn finds_a_verified_design_near_the_optimum() {
         let (accuracy, psnr) = truth(chosen.split_index, chosen.design.channels.depth());
         assert!(psnr + GAIN <= limit + 0.2, "{limit}: {} leaks {psnr}", chosen.id);
         assert!(accuracy > optimum(limit) - 0.015, "{limit}: {accuracy} is far below {}", optimum(limit));
-        assert_eq!(findings.measured.len(), 18);
+        let chosen_is_measured = findings.measured.iter().any(|(index, _)| Some(*index) == findings.chosen);
+        assert!(chosen_is_measured, "nothing is verified by prediction alone");
+        assert!((18..=18 + 3).contains(&findings.measured.len()));
     }
 }
 
@@ -159,7 +165,7 @@ fn an_attack_that_does_not_converge_is_never_verified() {
     let mock = || MockEstimator { converges: false, ..honest() };
     let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
     assert_ne!(findings.status, Status::Verified);
-    assert!(findings.verdicts.iter().all(|v| !v.holds && !v.converged));
+    assert!(findings.verdicts.iter().all(|v| !v.holds && !v.converged && v.figures.iter().all(|f| f.upper.is_none())));
 }
 
 #[test]
@@ -226,6 +232,15 @@ fn a_decoder_weaker_than_a_linear_map_is_never_verified() {
 }
 
 #[test]
+fn a_decoder_that_recovers_no_more_than_the_mean_image_is_never_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = || MockEstimator { gain: -100.0, ..honest() };
+    let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
+    assert_ne!(findings.status, Status::Verified);
+    assert!(findings.verdicts.iter().all(|v| v.objections.iter().any(|o| o.contains("mean image"))));
+}
+
+#[test]
 fn an_attack_that_was_stopped_never_lowers_the_belief() {
     let folder = tempfile::tempdir().unwrap();
     let mock = || MockEstimator { converges: false, gain: 0.5, ..honest() };
@@ -262,7 +277,9 @@ fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
     let candidates = candidates();
     let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 26.5 }];
     let plan = Plan { evaluations: 20, ..Plan::of(EffortLevel::Quick) };
-    let problem = Problem { candidates: &candidates, bounds: &bounds, confidence: 0.95, seed: 3, plan, seconds: None };
+    let (confidence, seconds) = (0.95, None);
+    let problem =
+        Problem { candidates: &candidates, bounds: &bounds, confidence, floor: FLOOR, seed: 3, plan, seconds };
     let (study, recovered) = study(folder.path());
     let counter = Counter::default();
     let mut executor = Executor::new(study, &recovered, vec![Box::new(Failing)], &counter, 20);

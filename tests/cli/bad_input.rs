@@ -31,6 +31,12 @@ fn budget_mistakes() {
 }
 
 #[test]
+fn a_tail_that_so_few_images_cannot_confirm() {
+    let parts = ["budget.yaml", "privacy.psnr.p95", "32 evaluation images", "at least 8", "bound the mean only"];
+    refused_after("budget.yaml", "{mean: 40 dB}", "{mean: 40 dB, p95: 50 dB}", &parts);
+}
+
+#[test]
 fn space_mistakes() {
     refused_after("space.yaml", "conv1_2:", "conv1_9:", &["space.yaml", "conv1_9", "did you mean `conv1_"]);
     refused_after("space.yaml", "[4, 8]", "[4, 80]", &["splits.conv1_2", "80", "64 output channels"]);

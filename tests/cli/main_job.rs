@@ -45,7 +45,14 @@ fn from_budget_to_running_package() {
 
     let csv = space.run(&["show", "tiny", "--csv"]);
     let text = String::from_utf8_lossy(&csv.stdout).into_owned();
-    assert_eq!(text.lines().count(), 1 + 3, "a header and three measured designs: {text}");
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    assert!((1 + 3..=1 + 6).contains(&rows.len()), "a header and the measured designs: {text}");
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{text}");
+    let column = |name: &str| rows[0].iter().position(|n| *n == name).unwrap();
+    for row in &rows[1..] {
+        let verified = row[column("standing")] == "verified";
+        assert_eq!(!row[column("psnr_mean_upper")].is_empty(), verified, "only verification sets upper limits: {text}");
+    }
     assert!(space.path("results/tiny/measurements.parquet").exists());
 
     let export = space.run(&["export", "tiny", "--out", "package"]);
@@ -163,6 +170,18 @@ fn another_budget_does_not_write_into_a_study() {
     let output = space.run(&["optimize", "budget.yaml"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("budget"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_example_study_can_be_read() {
+    let space = TinySpace::new();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/results/example");
+    let show = space.run(&["show", example]);
+    let text = String::from_utf8_lossy(&show.stdout).into_owned();
+    assert_eq!(show.status.code(), Some(0), "{}", stderr(&show));
+    assert!(text.contains("verified ← chosen"), "{text}");
+    let report = space.run(&["report", example, "--reports", "again"]);
+    assert_eq!(report.status.code(), Some(0), "{}", stderr(&report));
 }
 
 #[test]

@@ -5,11 +5,12 @@
 //! about an attacker who trains longer than we did must include that.
 
 /// The best figure after each doubling of the training; larger is a stronger attack.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct LearningCurve(Vec<f64>);
-
-/// A doubling that gains less than this (dB) ends the training.
-pub(super) const FLAT: f64 = 0.1;
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LearningCurve {
+    figures: Vec<f64>,
+    /// A doubling that gains less than this gains nothing worth training for.
+    flat: f64,
+}
 
 /// Doublings beyond the end of the curve that a claim includes: sixteen times the training.
 pub(super) const HORIZON: i32 = 4;
@@ -18,23 +19,36 @@ pub(super) const HORIZON: i32 = 4;
 const FASTEST: f64 = 0.5;
 
 impl LearningCurve {
-    pub(super) fn push(&mut self, figure: f64) {
-        self.0.push(figure);
+    /// A curve without points.
+    pub(super) fn new(flat: f64) -> Self {
+        Self { figures: Vec::new(), flat }
+    }
+
+    /// Adds a figure where it is the best so far, else the best one again; returns which.
+    pub(super) fn push(&mut self, figure: f64) -> bool {
+        let best = self.last();
+        self.figures.push(figure.max(best));
+        figure > best
     }
 
     /// The figure at the end.
     pub(super) fn last(&self) -> f64 {
-        self.0.last().copied().unwrap_or(f64::NEG_INFINITY)
+        self.figures.last().copied().unwrap_or(f64::NEG_INFINITY)
     }
 
     /// What each doubling gained.
     fn gains(&self) -> impl DoubleEndedIterator<Item = f64> {
-        self.0.windows(2).map(|pair| pair[1] - pair[0])
+        self.figures.windows(2).map(|pair| pair[1] - pair[0])
     }
 
     /// What the last doubling gained; 0 before the first.
-    pub(super) fn last_gain(&self) -> f64 {
+    fn last_gain(&self) -> f64 {
         self.gains().next_back().unwrap_or(0.0)
+    }
+
+    /// What the horizon would bring if every further doubling gained what the last one did: for a curve that can't tell.
+    pub(super) fn straight_on(&self) -> f64 {
+        f64::from(HORIZON) * self.last_gain()
     }
 
     /// From the curve's first to its last point.
@@ -45,7 +59,7 @@ impl LearningCurve {
     /// Whether the last two doublings gained next to nothing: one alone may be a dip.
     pub(super) fn is_flat(&self) -> bool {
         let mut backwards = self.gains().rev();
-        matches!((backwards.next(), backwards.next()), (Some(last), Some(before)) if last < FLAT && before < FLAT)
+        matches!((backwards.next(), backwards.next()), (Some(last), Some(before)) if last < self.flat && before < self.flat)
     }
 
     /// What [`HORIZON`] further doublings would gain; `None` where the curve can't tell: it is too short, its last
@@ -55,7 +69,7 @@ impl LearningCurve {
     /// learning: it is credited with that much all the same.
     pub(super) fn left_to_gain(&self) -> Option<f64> {
         // A decoder that never learnt anything has not converged: it is stuck.
-        if self.0.len() < 3 || self.total_gain() < 0.5 * FLAT {
+        if self.figures.len() < 3 || self.total_gain() < 0.5 * self.flat {
             return None;
         }
         let (mut before, mut credited) = (0.0, 0.0f64);
@@ -63,7 +77,7 @@ impl LearningCurve {
             before = credited;
             credited = gain.max(FASTEST * before);
         }
-        if credited >= FLAT && credited > before {
+        if credited >= self.flat && credited > before {
             return None;
         }
         let ratio = credited / before.max(credited).max(f64::MIN_POSITIVE);
@@ -76,7 +90,11 @@ mod tests {
     use super::*;
 
     fn curve(figures: &[f64]) -> LearningCurve {
-        LearningCurve(figures.to_vec())
+        let mut curve = LearningCurve::new(0.1);
+        for &figure in figures {
+            curve.push(figure);
+        }
+        curve
     }
 
     #[test]
@@ -94,6 +112,14 @@ mod tests {
         assert_eq!(curve(&[17.0, 18.0]).left_to_gain(), None);
         assert_eq!(curve(&[16.0, 16.2, 17.9]).left_to_gain(), None);
         assert_eq!(curve(&[16.0, 15.9, 17.9]).left_to_gain(), None);
+    }
+
+    #[test]
+    fn a_cycle_that_is_no_better_changes_nothing() {
+        let mut dip = curve(&[16.0, 17.0]);
+        assert!(!dip.push(16.5) && dip.push(17.2));
+        assert_eq!(dip, curve(&[16.0, 17.0, 17.0, 17.2]));
+        assert!((curve(&[16.0, 16.5, 17.5]).straight_on() - 4.0).abs() < 1e-12);
     }
 
     #[test]

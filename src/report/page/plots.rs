@@ -24,7 +24,8 @@ pub(super) fn budgets(view: &StudyView, scene: &Scene) -> Result<String, ReportE
         ]);
     }
     let caption = format!(
-        "How much of each budget the design uses. A whisker is the one-sided upper bound from verification at {} confidence.",
+        "How much of each budget the design uses. Leakage counts from the PSNR of the mean image, which needs no features; it is \
+         the upper limit from verification at {} confidence, or what that is expected to be.",
         text::percent(view.confidence)
     );
     figure("Budgets", scene, &caption, &table.folded("Budgets as a table"))

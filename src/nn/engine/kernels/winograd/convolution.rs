@@ -1,6 +1,6 @@
 //! Convolutions of transformed tiles with transformed filters.
 
-use super::{POSITIONS, Tiles, apart, tiles_together, transform_inputs, transposed, whole_tiles, with_scratch};
+use super::{POSITIONS, Tiles, apart, tiles_together, transform_inputs, whole_tiles, with_scratch};
 use crate::nn::engine::kernels::{Contraction, Epilogue};
 use crate::nn::engine::simd::{Kernel, Level, Simd};
 
@@ -120,11 +120,17 @@ unsafe fn finish<S: Simd>(
     place: Place,
 ) {
     unsafe {
-        let columns: [[S::V; 2]; 4] = [0, 1, 2, 3].map(|x| {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|y| S::load(products.add((4 * y + x) * stride)));
-            [S::add(S::add(a, b), c), S::sub(S::sub(b, c), d)]
-        });
-        for (y, [a, b, c, d]) in transposed(columns).into_iter().enumerate() {
+        let mut rows = [[S::splat(0.0); 4]; 2];
+        let [upper, lower] = &mut rows;
+        for (x, (upper, lower)) in upper.iter_mut().zip(lower.iter_mut()).enumerate() {
+            let a = S::load(products.add(x * stride));
+            let b = S::load(products.add((4 + x) * stride));
+            let c = S::load(products.add((8 + x) * stride));
+            let d = S::load(products.add((12 + x) * stride));
+            *upper = S::add(S::add(a, b), c);
+            *lower = S::sub(S::sub(b, c), d);
+        }
+        for (y, [a, b, c, d]) in rows.into_iter().enumerate() {
             let outputs = [S::add(S::add(a, b), S::add(c, bias)), S::add(S::sub(S::sub(b, c), d), bias)];
             for (x, mut value) in outputs.into_iter().enumerate() {
                 let at = place.at + y * place.row + x * place.pixel;

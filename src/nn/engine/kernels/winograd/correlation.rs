@@ -1,8 +1,6 @@
 //! Weight gradients: correlations of transformed tiles of inputs with transformed tiles of gradients.
 
-use super::{
-    POSITIONS, TOGETHER, Tiles, apart, tiles_together, transform_inputs, transposed, whole_tiles, with_scratch,
-};
+use super::{POSITIONS, TOGETHER, Tiles, apart, tiles_together, transform_inputs, whole_tiles, with_scratch};
 use crate::nn::engine::kernels::OuterProducts;
 use crate::nn::engine::map::Map;
 use crate::nn::engine::simd::{Kernel, Level, Simd};
@@ -93,12 +91,12 @@ impl Kernel for Correlation<'_, '_> {
 unsafe fn transform_gradients<S: Simd>(corner: *const f32, map: Map, target: *mut f32, stride: usize) {
     unsafe {
         for half in [0, S::LANES] {
-            let at = |y: usize, x: usize| S::load(corner.add(y * map.row() + x * map.pixel() + half));
-            let zero = S::splat(0.0);
-            let widen = |a: S::V, b: S::V| [a, S::add(a, b), S::sub(a, b), S::sub(zero, b)];
-            let (left, right) = (widen(at(0, 0), at(1, 0)), widen(at(0, 1), at(1, 1)));
-            for y in 0..4 {
-                for (x, value) in widen(left[y], right[y]).into_iter().enumerate() {
+            let corner = corner.add(half);
+            let left = widen::<S>(S::load(corner), S::load(corner.add(map.row())));
+            let corner = corner.add(map.pixel());
+            let right = widen::<S>(S::load(corner), S::load(corner.add(map.row())));
+            for (y, (left, right)) in left.into_iter().zip(right).enumerate() {
+                for (x, value) in widen::<S>(left, right).into_iter().enumerate() {
                     S::store(target.add((4 * y + x) * stride + half), value);
                 }
             }
@@ -143,22 +141,34 @@ unsafe fn accumulate<S: Simd>(
 #[inline(always)]
 unsafe fn collect<S: Simd>(sums: *const f32, stride: usize, to: *mut f32, tap: usize, add: bool) {
     unsafe {
-        let half = S::splat(0.5);
-        let zero = S::splat(0.0);
-        // Gᵀ times a column.
-        let gather = |a: [S::V; 4]| {
-            let (plus, minus) = (S::add(a[1], a[2]), S::sub(a[1], a[2]));
-            [S::fma(half, plus, a[0]), S::mul(half, minus), S::fma(half, plus, a[3])]
-        };
-        let mut columns = [[zero; 3]; 4];
+        let mut columns = [[S::splat(0.0); 3]; 4];
         for (x, column) in columns.iter_mut().enumerate() {
-            *column = gather(std::array::from_fn(|y| S::load(sums.add((4 * y + x) * stride))));
+            let from = sums.add(x * stride);
+            let (a, b) = (S::load(from), S::load(from.add(4 * stride)));
+            let (c, d) = (S::load(from.add(8 * stride)), S::load(from.add(12 * stride)));
+            *column = gather::<S>([a, b, c, d]);
         }
-        for (y, row) in transposed(columns).into_iter().enumerate() {
-            for (x, value) in gather(row).into_iter().enumerate() {
+        let [a, b, c, d] = columns;
+        for (y, ((a, b), (c, d))) in a.into_iter().zip(b).zip(c.into_iter().zip(d)).enumerate() {
+            for (x, value) in gather::<S>([a, b, c, d]).into_iter().enumerate() {
                 let at = to.add((3 * y + x) * tap);
                 S::store(at, if add { S::add(S::load(at), value) } else { value });
             }
         }
+    }
+}
+
+/// `[a, a + b, a − b, −b]`: A times a column.
+#[inline(always)]
+unsafe fn widen<S: Simd>(a: S::V, b: S::V) -> [S::V; 4] {
+    unsafe { [a, S::add(a, b), S::sub(a, b), S::sub(S::splat(0.0), b)] }
+}
+
+/// `[a + (b + c)/2, (b − c)/2, (b + c)/2 + d]`: Gᵀ times a column.
+#[inline(always)]
+unsafe fn gather<S: Simd>([a, b, c, d]: [S::V; 4]) -> [S::V; 3] {
+    unsafe {
+        let (half, sum) = (S::splat(0.5), S::add(b, c));
+        [S::fma(half, sum, a), S::mul(half, S::sub(b, c)), S::fma(half, sum, d)]
     }
 }

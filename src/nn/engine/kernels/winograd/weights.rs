@@ -1,6 +1,6 @@
 //! Transformed filters.
 
-use super::{POSITIONS, transposed};
+use super::POSITIONS;
 use crate::nn::engine::kernels::Panels;
 use crate::nn::engine::simd::{Kernel, Level, Simd};
 
@@ -34,21 +34,28 @@ impl Kernel for Weights<'_> {
             for at in (0..block).step_by(S::LANES) {
                 // SAFETY: `at` and the values after it lie within each of the chunks' blocks.
                 unsafe {
-                    let tap = |y: usize, x: usize| S::load(taps.as_ptr().add((3 * y + x) * block + at));
-                    let half = S::splat(0.5);
-                    let widen = |a: [S::V; 3]| {
-                        let outer = S::add(a[0], a[2]);
-                        let [plus, minus] = [S::add(outer, a[1]), S::sub(outer, a[1])];
-                        [a[0], S::mul(half, plus), S::mul(half, minus), a[2]]
-                    };
-                    let columns: [[S::V; 4]; 3] = [0, 1, 2].map(|x| widen([tap(0, x), tap(1, x), tap(2, x)]));
-                    for (y, row) in transposed(columns).into_iter().enumerate() {
-                        for (x, value) in widen(row).into_iter().enumerate() {
+                    let mut columns = [[S::splat(0.0); 4]; 3];
+                    for (x, column) in columns.iter_mut().enumerate() {
+                        let tap = taps.as_ptr().add(x * block + at);
+                        *column = widen::<S>(S::load(tap), S::load(tap.add(3 * block)), S::load(tap.add(6 * block)));
+                    }
+                    let [a, b, c] = columns;
+                    for (y, ((a, b), c)) in a.into_iter().zip(b).zip(c).enumerate() {
+                        for (x, value) in widen::<S>(a, b, c).into_iter().enumerate() {
                             S::store(tiles.as_mut_ptr().add((4 * y + x) * block + at), value);
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// `[a, (a + b + c)/2, (a − b + c)/2, c]`: G times a column.
+#[inline(always)]
+unsafe fn widen<S: Simd>(a: S::V, b: S::V, c: S::V) -> [S::V; 4] {
+    unsafe {
+        let (half, outer) = (S::splat(0.5), S::add(a, c));
+        [a, S::mul(half, S::add(outer, b)), S::mul(half, S::sub(outer, b)), c]
     }
 }

@@ -1,0 +1,57 @@
+//! How well every image was reconstructed.
+
+use crate::estimate::laboratory::Laboratory;
+use crate::estimate::{EstimateError, Request};
+use crate::measurement::{Measurement, Metric};
+use crate::metrics::{self, Images, Summary};
+
+/// Scores of every reconstruction.
+pub(in crate::estimate) struct Scores {
+    squared_errors: Vec<f64>,
+    pub(in crate::estimate) psnr: Vec<f64>,
+    pub(in crate::estimate) ssim: Vec<f64>,
+}
+
+impl Scores {
+    pub(super) fn new(
+        reconstructions: &[f32],
+        originals: &[f32],
+        laboratory: &Laboratory,
+    ) -> Result<Self, EstimateError> {
+        let side = laboratory.image_side();
+        let n = originals.len() / (side * side * 3);
+        let content = laboratory.content();
+        let view = |pixels| {
+            Images::new(pixels, [n, side, side, 3])?
+                .crop(content.top..content.top + content.height, content.left..content.left + content.width)
+        };
+        let (reconstructed, original) = (view(reconstructions)?, view(originals)?);
+        let squared_errors = metrics::mean_squared_errors(&reconstructed, &original)?;
+        Ok(Self {
+            psnr: squared_errors.iter().map(|&e| metrics::psnr_from_mse(e)).collect(),
+            ssim: metrics::ssim(&reconstructed, &original)?,
+            squared_errors,
+        })
+    }
+
+    pub(super) fn rows(&self, request: &Request<'_>) -> Result<Vec<Measurement>, EstimateError> {
+        let n = self.psnr.len();
+        let psnr = Summary::of(&self.psnr)?;
+        let ssim = Summary::of(&self.ssim)?;
+        let pooled = metrics::pooled_psnr(&self.squared_errors)?;
+        let row = |metric, value, std_error| request.row(metric, value, std_error, n);
+        let mut rows = vec![
+            row(Metric::PsnrMean, psnr.mean, psnr.std_error),
+            row(Metric::PsnrP95, psnr.p95, psnr.p95_std_error),
+            row(Metric::PsnrMax, psnr.max, 0.0),
+            row(Metric::PsnrPooled, pooled.mean, pooled.std_error),
+            row(Metric::SsimMean, ssim.mean, ssim.std_error),
+        ];
+        if let Some(error_rate) = request.error_rate
+            && let Some(upper) = metrics::quantile_upper(&self.psnr, 0.95, error_rate)?
+        {
+            rows.push(row(Metric::PsnrP95Upper, upper.max(psnr.p95), 0.0));
+        }
+        Ok(rows)
+    }
+}
