@@ -1,5 +1,6 @@
 //! One function a subcommand: the only place that knows every stage, and the only one that prints.
 
+mod bench;
 mod check;
 mod error;
 mod exported;
@@ -25,6 +26,7 @@ pub fn run(cli: Cli) -> Result<u8, AppError> {
         Command::Check(args) => check::run(&args),
         Command::Optimize(args) => optimize::run(&args),
         Command::Measure(args) => measure::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Show(args) => read_study::show(&args),
         Command::Report(args) => read_study::report(&args),
         Command::Export(args) => exported::export(&args),

@@ -40,6 +40,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Run an exported local net on images and write their features
     Features(FeaturesArgs),
+    /// Measure how fast this machine trains the nets of attack and task (half a minute)
+    Bench(BenchArgs),
 }
 
 /// Where the images and weights are, when not where the space says.
@@ -231,4 +233,15 @@ pub struct FeaturesArgs {
     /// Folder for the features (NumPy files); beside each image where absent
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// `privynet bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What computes.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
 }

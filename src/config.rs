@@ -19,7 +19,7 @@ pub use space_file::{
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read: check that it exists and may be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,

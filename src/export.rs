@@ -27,7 +27,7 @@ pub enum ExportError {
         path: PathBuf,
     },
     /// A file can't be read or written.
-    #[error("{}: cannot be {action}: {source}", path.display())]
+    #[error("{}: cannot be {action}: check the path and your permissions", path.display())]
     Io {
         /// `read` or `written`.
         action: &'static str,

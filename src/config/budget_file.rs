@@ -307,6 +307,7 @@ mod tests {
             ("effort: quick", "effort: {minutes: -3}", vec!["effort.minutes", "-3"]),
             ("objective: accuracy", "objective: speed", vec!["`speed`", "accuracy"]),
             ("seed: 7", "seed: [", vec!["budget.yaml:"]),
+            ("  psnr: {mean", "\tpsnr: {mean", vec!["budget.yaml:7", "spaces", "tab"]),
             ("psnr: {mean: 18 dB, p95: 21 dB}", "psnr: {}", vec!["privacy", "18 dB"]),
             ("seed: 7", "name: ../x", vec!["name", "../x"]),
         ] {

@@ -37,6 +37,10 @@ pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, C
         if text.trim().is_empty() {
             message = "the file is empty".to_owned();
         }
+        let erring = line.and_then(|line| text.lines().nth(line.saturating_sub(1)));
+        if erring.is_some_and(|text| text.trim_start_matches(' ').starts_with('\t')) {
+            message += ": YAML indents with spaces, this line begins with a tab";
+        }
         ConfigError::Yaml { path: path.to_owned(), line, message }
     })
 }

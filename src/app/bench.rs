@@ -1,0 +1,192 @@
+//! `privynet bench`: how fast this machine trains, beside its own large matrix product.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{AppError, exit, setup};
+use crate::backbone::Architecture;
+use crate::cli::BenchArgs;
+use crate::nn::{self, BuildOptions, Device, Frozen, NetSpec, Network, Shape, Step, Target};
+
+/// Split layers and depths of the published comparison.
+const SPLITS: [(&str, usize); 4] = [("conv1_2", 64), ("conv2_2", 64), ("conv3_1", 64), ("conv3_3", 64)];
+
+/// Side of the images.
+const SIDE: usize = 32;
+
+/// Classes of the cloud net.
+const CLASSES: usize = 10;
+
+/// Images of the reference protocol, and its epochs of attack and task.
+const IMAGES: usize = 3_000;
+const ATTACK_EPOCHS: usize = 6;
+const TASK_EPOCHS: usize = 8;
+
+/// How long a net's steps are tried.
+const BUDGET: Duration = Duration::from_secs(2);
+
+/// One net's training steps.
+struct Steps {
+    split: &'static str,
+    depth: usize,
+    net: &'static str,
+    batch: usize,
+    /// Median seconds per step.
+    seconds: f64,
+    /// Operations of the direct algorithm per second, forward and backward.
+    rate: f64,
+}
+
+pub(super) fn run(args: &BenchArgs) -> Result<u8, AppError> {
+    let device = setup::machine(&args.machine)?;
+    let peak = nn::gemm_rate(device)?;
+    if !args.json {
+        println!(
+            "large f32 matrix product: {:.0} GFLOP/s ({device}, {} threads)",
+            peak / 1e9,
+            rayon::current_num_threads()
+        );
+        println!("training steps; GFLOP/s count the operations of the direct convolution, forward and backward");
+        println!(
+            "  {:<14} {:<11} {:>5} {:>10} {:>8} {:>9} {:>10}",
+            "split", "net", "batch", "ms/step", "steps/s", "GFLOP/s", "of product"
+        );
+    }
+    let mut all = Vec::new();
+    for (split, depth) in SPLITS {
+        let layer = Architecture::Vgg16.layer(split)?;
+        let side = Architecture::Vgg16.shape(layer, SIDE)?.side;
+        let input = Shape::new(side, side, depth);
+        let decoder = NetSpec::reference_decoder(input, SIDE)?;
+        let classifier = NetSpec::reference_classifier(input, CLASSES)?;
+        for (net, spec, batch) in
+            [("decoder", &decoder, 16), ("decoder", &decoder, 64), ("classifier", &classifier, 64)]
+        {
+            let steps = train(split, depth, net, spec, batch, device)?;
+            if !args.json {
+                println!(
+                    "  {:<14} {net:<11} {batch:>5} {:>10.2} {:>8.1} {:>9.0} {:>8.0} %",
+                    format!("{split}, {depth}"),
+                    1e3 * steps.seconds,
+                    1.0 / steps.seconds,
+                    steps.rate / 1e9,
+                    100.0 * steps.rate / peak
+                );
+            }
+            all.push(steps);
+        }
+    }
+    let features = features(device)?;
+    let designs: Vec<(&str, usize, f64)> =
+        SPLITS.iter().map(|&(split, depth)| (split, depth, per_hour(&all, split))).collect();
+    if args.json {
+        println!("{:#}", object(device, peak, &all, features, &designs));
+    } else {
+        println!("features of VGG-16 to conv3_3: {features:.0} images/s of {SIDE}×{SIDE}");
+        println!(
+            "designs per hour by these steps ({IMAGES} images, {ATTACK_EPOCHS} epochs of attack, {TASK_EPOCHS} of task):"
+        );
+        for (split, depth, designs) in designs {
+            println!("  {:<14} {designs:.0}", format!("{split}, {depth}"));
+        }
+    }
+    Ok(exit::DONE)
+}
+
+/// Values between −1 and 1 that the speed doesn't depend on.
+fn values(length: usize) -> Vec<f32> {
+    (0..length).map(|i| (i * 7919 % 2003) as f32 / 1001.5 - 1.0).collect()
+}
+
+fn train(
+    split: &'static str,
+    depth: usize,
+    net: &'static str,
+    spec: &NetSpec,
+    batch: usize,
+    device: Device,
+) -> Result<Steps, AppError> {
+    let mut network = nn::build(spec, &nn::initialise(spec, 1), &BuildOptions { device, ..BuildOptions::default() })?;
+    let x = values(batch * spec.input.len());
+    let labels: Vec<u32> = (0..batch).map(|i| (i % CLASSES) as u32).collect();
+    let images: Vec<f32> = values(batch * spec.output()?.len()).iter().map(|v| 0.5 + 0.5 * v).collect();
+    let target = if net == "decoder" { Target::Images(&images) } else { Target::Labels(&labels) };
+    let step =
+        |network: &mut dyn Network| network.train_step(&x, batch, target, Step { learning_rate: 1e-4, beta1: 0.9 });
+    // The first steps allocate.
+    for _ in 0..3 {
+        step(network.as_mut())?;
+    }
+    let begin = Instant::now();
+    let mut times = Vec::new();
+    while begin.elapsed() < BUDGET {
+        let start = Instant::now();
+        step(network.as_mut())?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    let seconds = times[times.len() / 2];
+    // A backward pass takes twice a forward's multiplications; each comes with an addition.
+    let operations = 6.0 * spec.macs_per_image()? as f64 * batch as f64;
+    Ok(Steps { split, depth, net, batch, seconds, rate: operations / seconds })
+}
+
+/// Images per second through the backbone to conv3_3.
+fn features(device: Device) -> Result<f64, AppError> {
+    let mut layers = Vec::new();
+    for layer in Architecture::Vgg16.layers() {
+        if layer.pool_before {
+            layers.push(nn::Layer::MaxPool2);
+        }
+        layers.push(nn::Layer::Conv3x3 { input: layer.in_channels, output: layer.out_channels, relu: true });
+        if layer.name == "conv3_3" {
+            break;
+        }
+    }
+    let spec = NetSpec { input: Shape::new(SIDE, SIDE, 3), layers };
+    let mut net = Frozen::new(&spec, &nn::initialise(&spec, 1), device)?;
+    let x = values(Frozen::BLOCK * spec.input.len());
+    let mut images = 0;
+    let tap = [spec.layers.len() - 1];
+    net.forward_taps(&x, Frozen::BLOCK, &tap, &mut |_, _| Ok(()))?;
+    let begin = Instant::now();
+    while begin.elapsed() < BUDGET {
+        net.forward_taps(&x, Frozen::BLOCK, &tap, &mut |_, _| Ok(()))?;
+        images += Frozen::BLOCK;
+    }
+    Ok(images as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// Designs per hour under the reference protocol, by the steps' times alone.
+fn per_hour(all: &[Steps], split: &str) -> f64 {
+    let seconds = |net: &str| {
+        let found = all.iter().find(|s| s.split == split && s.net == net && s.batch == 64);
+        found.map_or(f64::NAN, |s| s.seconds)
+    };
+    let steps = IMAGES.div_ceil(64);
+    let attack = (steps * ATTACK_EPOCHS) as f64 * seconds("decoder");
+    let task = (steps * TASK_EPOCHS) as f64 * seconds("classifier");
+    3600.0 / (attack + task)
+}
+
+fn object(device: Device, peak: f64, all: &[Steps], features: f64, designs: &[(&str, usize, f64)]) -> Value {
+    let steps: Vec<Value> = all
+        .iter()
+        .map(|s| {
+            json!({
+                "split": s.split, "depth": s.depth, "net": s.net, "batch": s.batch,
+                "ms_per_step": 1e3 * s.seconds, "steps_per_second": 1.0 / s.seconds,
+                "gflops": s.rate / 1e9, "share_of_product": s.rate / peak,
+            })
+        })
+        .collect();
+    let designs: Vec<Value> = designs
+        .iter()
+        .map(|(split, depth, per_hour)| json!({ "split": split, "depth": depth, "per_hour": per_hour }))
+        .collect();
+    json!({
+        "device": device.to_string(), "threads": rayon::current_num_threads(), "product_gflops": peak / 1e9,
+        "training": steps, "features_per_second": features, "designs": designs,
+    })
+}
