@@ -3,7 +3,7 @@
 //! A net is a *description* ([`NetSpec`]) with named weights ([`Params`]). Two executors run it behind the
 //! object-safe trait [`Network`], chosen by [`build`]:
 //!
-//! - `engine`: this crate's own CPU engine. Direct 3×3 convolutions on zero-padded channels-last buffers with
+//! - `engine`: this crate's own CPU engine. Winograd and direct 3×3 convolutions on zero-padded channels-last buffers with
 //!   register-blocked kernels (AVX-512, AVX2 or portable, chosen at run time); each shard of the batch runs forward
 //!   and backward while its activations are in cache. Results are bit-identical for any number of threads.
 //! - `reference`: the same description as candle tensors with autograd, on any candle device. It is what runs on

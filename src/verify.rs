@@ -38,7 +38,7 @@ pub struct VerifiedFigure {
     pub metric: Metric,
     /// Over the fresh seeds: the largest for a leakage, the mean for the accuracy.
     pub value: f64,
-    /// Standard error over the evaluation images.
+    /// Standard error over the evaluation images; of the accuracy, over images and seeds.
     pub std_error: f64,
     /// What sixteen times the training of the attack is expected to reach.
     pub extended: Option<f64>,
@@ -198,62 +198,37 @@ fn judge(
     fidelity: Fidelity,
 ) -> Verdict {
     let mut objections = Vec::new();
-    let mut rows = Vec::new();
     for evaluation in evaluations {
-        match &evaluation.outcome {
-            Outcome::Done(measured) => rows.extend(measured),
-            Outcome::Failed { reason } => objections.push(format!("a training failed: {reason}")),
+        if let Outcome::Failed { reason } = &evaluation.outcome {
+            objections.push(format!("a training failed: {reason}"));
         }
     }
+    let rows: Vec<&Measurement> = evaluations.iter().flat_map(Evaluation::measurements).collect();
     let converged = rows.iter().filter(|r| r.metric == Metric::AttackConverged).all(|r| r.value > 0.5);
-    if !converged {
+    let beyond = |row: &&Measurement| bounds.iter().any(|b| b.metric == row.metric && row.value > b.limit);
+    if !converged && !rows.iter().any(beyond) {
         objections.push(
-            "an attack was stopped far above a limit, never learnt, or was improving too fast to foretell its end: its \
-             figure is a lower bound"
+            "an attack's learning curve can't be extended: it gained more by its last doubling than by the one before, or \
+             nothing at all, so that its figure is a lower bound; more training images or a longer effort may settle it"
                 .to_owned(),
         );
+    } else if !converged {
+        objections.push("the attack was stopped above the limit: its figure is a lower bound".to_owned());
     }
     let mut metrics: Vec<Metric> = rows.iter().map(|r| r.metric).collect();
     metrics.sort_unstable();
     metrics.dedup();
-    metrics.retain(|m| *m != Metric::PsnrP95Upper && !Metric::ALL.iter().any(|of| of.extended() == Some(*m)));
+    metrics.retain(|m| {
+        !matches!(m, Metric::PsnrP95Upper | Metric::AttackConverged)
+            && !Metric::ALL.iter().any(|of| of.extended() == Some(*m))
+    });
     let mut figures = Vec::new();
     for metric in metrics {
-        let of_metric: Vec<_> = rows.iter().filter(|r| r.metric == metric).collect();
-        let Some(worst) = of_metric.iter().max_by(|a, b| a.value.total_cmp(&b.value)) else {
-            continue;
-        };
-        let value = match metric {
-            Metric::Accuracy => of_metric.iter().map(|r| r.value).sum::<f64>() / of_metric.len() as f64,
-            _ => worst.value,
-        };
-        let largest =
-            |metric: Metric| rows.iter().filter(|r| r.metric == metric).map(|r| r.value).max_by(f64::total_cmp);
-        let extended = metric.extended().and_then(largest);
         let limit = bounds.iter().find(|b| b.metric == metric).map(|b| b.limit);
-        let margin = match metric {
-            Metric::PsnrP95 => largest(Metric::PsnrP95Upper).map(|upper| (upper - value).max(0.0)),
-            _ => {
-                let freedom = (worst.n.max(2) - 1) as f64;
-                // An argument outside (0, 1) can't be: the error rate comes from a validated confidence.
-                Some(student_t_quantile(1.0 - error_rate, freedom).unwrap_or(f64::INFINITY) * worst.std_error)
-            }
-        };
-        // What an attack that was cut short recovered is a lower bound, whatever is added to it.
-        let upper = match (converged, extended, margin) {
-            (true, Some(extended), Some(margin)) => Some(extended.max(value) + margin),
-            _ => None,
-        };
-        let too_much = limit.filter(|&limit| upper.unwrap_or(value) > limit);
-        if let Some(limit) = too_much {
-            objections.push(match upper {
-                Some(upper) => format!("{metric} may reach {upper:.2}, above its limit {limit:.2}"),
-                None => format!("{metric} is at least {value:.2}, above its limit {limit:.2}"),
-            });
-        } else if limit.is_some() && upper.is_none() && converged {
-            objections.push(format!("{} images are too few for an upper limit on {metric}", worst.n));
+        if let Some(figure) = figure(metric, &rows, converged, limit, error_rate) {
+            objections.extend(objection(&figure, converged));
+            figures.push(figure);
         }
-        figures.push(VerifiedFigure { metric, value, std_error: worst.std_error, extended, upper, limit });
     }
     for bound in bounds {
         if !figures.iter().any(|f| f.metric == bound.metric) {
@@ -268,5 +243,61 @@ fn judge(
         figures,
         fidelity,
         seeds: evaluations.iter().map(|e| e.seed).collect(),
+    }
+}
+
+/// One figure over the fresh seeds; `None` where no row has it.
+fn figure(
+    metric: Metric,
+    rows: &[&Measurement],
+    converged: bool,
+    limit: Option<f64>,
+    error_rate: f64,
+) -> Option<VerifiedFigure> {
+    let of = |metric: Metric| rows.iter().filter(move |row| row.metric == metric);
+    let largest = |metric: Metric| of(metric).map(|row| row.value).max_by(f64::total_cmp);
+    let worst = of(metric).max_by(|a, b| a.value.total_cmp(&b.value))?;
+    let value = match metric {
+        Metric::Accuracy => of(metric).map(|row| row.value).sum::<f64>() / of(metric).count() as f64,
+        _ => worst.value,
+    };
+    let extended = metric.extended().and_then(largest);
+    let margin = match metric {
+        Metric::PsnrP95 => largest(Metric::PsnrP95Upper).map(|upper| (upper - value).max(0.0)),
+        _ => {
+            let freedom = (worst.n.max(2) - 1) as f64;
+            // An argument outside (0, 1) can't be: the error rate comes from a validated confidence.
+            Some(student_t_quantile(1.0 - error_rate, freedom).unwrap_or(f64::INFINITY) * worst.std_error)
+        }
+    };
+    // What an attack that was cut short recovered is a lower bound, whatever is added to it.
+    let upper = match (converged, extended, margin) {
+        (true, Some(extended), Some(margin)) => Some(extended.max(value) + margin),
+        _ => None,
+    };
+    let std_error = match metric {
+        // Seeds differ by more than images do: of a mean over seeds both count.
+        Metric::Accuracy => worst.std_error.hypot(spread(of(metric).map(|row| row.value), value)),
+        _ => worst.std_error,
+    };
+    Some(VerifiedFigure { metric, value, std_error, extended, upper, limit })
+}
+
+/// Standard error of the mean of some values; 0 for a single one.
+fn spread(values: impl Iterator<Item = f64>, mean: f64) -> f64 {
+    let (count, squares) = values.fold((0.0, 0.0), |(n, sum), value| (n + 1.0, sum + (value - mean).powi(2)));
+    if count > 1.0 { (squares / (count - 1.0) / count).sqrt() } else { 0.0 }
+}
+
+/// What a figure says against its design, where it is bounded.
+fn objection(figure: &VerifiedFigure, converged: bool) -> Option<String> {
+    let VerifiedFigure { metric, value, upper, .. } = *figure;
+    let limit = figure.limit?;
+    match upper {
+        Some(upper) if upper > limit => Some(format!("{metric} may reach {upper:.2}, above its limit {limit:.2}")),
+        Some(_) => None,
+        None if value > limit => Some(format!("{metric} is at least {value:.2}, above its limit {limit:.2}")),
+        None if converged => Some(format!("the images are too few for an upper limit on {metric}")),
+        None => None,
     }
 }

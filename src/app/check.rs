@@ -16,6 +16,9 @@ use crate::verify::SSIM_CAVEAT;
 /// Multiply-accumulates per second that a two-core machine trains at, for the estimate of time only.
 const ASSUMED_MACS_PER_SECOND: f64 = 1.1e11;
 
+/// Training images below which verification is likely to end undecided.
+const FEW_IMAGES: usize = 1_000;
+
 pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
     let budget = BudgetFile::read(&args.budget)?;
     let assets = setup::assets(&budget.space, &args.assets, None)?;
@@ -71,6 +74,12 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
             if bound.metric == Metric::SsimMean {
                 println!("              beware: {SSIM_CAVEAT}");
             }
+        }
+        if parts.training.len() < FEW_IMAGES {
+            println!(
+                "  beware      with fewer than {FEW_IMAGES} training images an attack's learning curve is often too short to be \
+                 extended; verification then fails"
+            );
         }
         if feasible {
             println!(

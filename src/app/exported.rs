@@ -19,7 +19,9 @@ use crate::verify::Verdict;
 /// What the verified figures are about.
 const THREAT_MODEL: &str = "An attacker who holds the features of the training images together with the images, and knows \
     the kept channels, trains a decoder; figures are of its reconstructions of images that no training saw. \
-    An attacker with more pairs, a larger decoder or the local net itself may recover more.";
+    An attacker with more pairs, a larger decoder or the local net itself may recover more. Upper limits allow for sixteen \
+    times the training and for the draw of the images; they hold for images like the evaluation images, of the same size \
+    and padding.";
 
 pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
     let dir = folder(&args.study, &args.folders);

@@ -10,7 +10,7 @@ use crate::cli::{MeasureArgs, ProtocolArg};
 use crate::estimate::{CloudAccuracy, DecoderAttack, Estimator, Laboratory, Request};
 use crate::features::FeatureCache;
 use crate::measurement::{Fidelity, Measurement, Metric};
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, ScoredPart};
 use crate::space::{ChannelChoice, Design};
 
 pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
@@ -90,7 +90,12 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
         println!("{object}");
         return Ok(exit::DONE);
     }
-    println!("{} ({} protocol, seed {})", design.id(), fidelity, args.seed);
+    let scored = match request.protocol.scored_part {
+        ScoredPart::Validation => "validation",
+        ScoredPart::Evaluation => "evaluation",
+    };
+    let images = rows.iter().find(|row| row.metric == Metric::PsnrMean).map_or(0, |row| row.n);
+    println!("{} ({fidelity} protocol, seed {}, {images} {scored} images)", design.id(), args.seed);
     for row in &rows {
         let (digits, unit) = match row.metric {
             Metric::Accuracy | Metric::SsimMean | Metric::SsimMeanExtended => (4, ""),
@@ -113,7 +118,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
         Some(_) => {}
     }
     println!(
-        "  without features  {:.1} dB (best constant image), {:.1} dB (mean colour), {:.1} dB (8×8 thumbnail)",
+        "  without features  {:.1} dB (mean image), {:.1} dB (mean colour), {:.1} dB (8×8 thumbnail)",
         floors.best_constant, floors.mean_colour, floors.thumbnail
     );
     println!(

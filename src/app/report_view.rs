@@ -1,7 +1,7 @@
 //! From a study on disk to what its report shows.
 
 use super::AppError;
-use super::summary::{ExactUse, NOTICEABLE, exact_use, figure_text};
+use super::summary::{ExactUse, exact_use, figure_text, relaxations};
 use crate::estimate::Gallery;
 use crate::exec::gallery_name;
 use crate::measurement::{Fidelity, Metric};
@@ -139,11 +139,11 @@ fn explanation(record: &Record) -> Vec<String> {
     let mut sentences = Vec::new();
     if let Some(binding) = &record.binding {
         sentences.push(match record.status {
-            Status::Verified => format!("The bound that the chosen design comes nearest to is {binding}."),
+            Status::Verified => format!("The leakage bound that the chosen design comes nearest to is {binding}."),
             _ => format!("The bound that binds is {binding}."),
         });
     }
-    for relaxed in record.relaxations.iter().filter(|r| r.gain >= NOTICEABLE) {
+    for relaxed in relaxations(record) {
         sentences.push(format!(
             "Relaxing {} to {} would bring about {:.1} points of accuracy, with design {}, by the models.",
             relaxed.metric,
@@ -249,7 +249,7 @@ fn floors(record: &Record) -> Vec<view::Floor> {
         return Vec::new();
     };
     [
-        ("best constant image", floors.best_constant),
+        ("mean image", floors.best_constant),
         ("each image's mean colour", floors.mean_colour),
         ("8×8 thumbnail", floors.thumbnail),
     ]

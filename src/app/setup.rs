@@ -28,7 +28,8 @@ pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>) -> Resu
     let file = SpaceFile::read(space, args.weights.as_deref(), args.data.as_deref())?;
     let architecture = file.architecture()?;
     // Names and depths are checked before a single image is read; sides once they are known.
-    Space::new(&file, file.data.pad_to.unwrap_or(data::SIDE_MULTIPLE))?;
+    let side = file.data.pad_to.filter(|side| side.is_multiple_of(data::SIDE_MULTIPLE));
+    Space::new(&file, side.unwrap_or(data::SIDE_MULTIPLE))?;
     let also = also.map(|name| architecture.layer(name)).transpose()?;
     let parts = data::load(&file.parts())?;
     let space = Space::new(&file, parts.evaluation.side())?;

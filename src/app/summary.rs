@@ -7,14 +7,26 @@ use serde_json::{Map, Value, json};
 
 use crate::measurement::Metric;
 use crate::record::{Budgets, CostRecord, DesignRecord, Record};
-use crate::search::Status;
+use crate::search::{Relaxation, Status};
 use crate::units::{Bytes, Macs};
 
 /// The figures that are shown, in order.
 const FIGURES: [Metric; 5] = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::SsimMean];
 
-/// A gain in accuracy worth a sentence: less prints as zero.
-pub(super) const NOTICEABLE: f64 = 0.0005;
+/// The relaxations worth a sentence: of bounds that keep something out, and that bring more than prints as zero.
+pub(super) fn relaxations(record: &Record) -> impl Iterator<Item = &Relaxation> {
+    const NOTICEABLE: f64 = 0.0005;
+    record.relaxations.iter().filter(|relaxation| {
+        let metric = relaxation.metric;
+        let figure = record.chosen_verdict().and_then(|verdict| verdict.figure(metric));
+        // A design that keeps a bound with more to spare than the relaxation adds isn't held back by it.
+        let binds = figure.is_none_or(|figure| match (figure.upper, figure.limit) {
+            (Some(upper), Some(limit)) => upper + (relaxation.limit - limit) > limit,
+            (_, limit) => limit.is_some_and(|limit| figure.value > limit),
+        });
+        binds && relaxation.gain >= NOTICEABLE
+    })
+}
 
 /// An exact budget and what a design uses of it, in base units.
 pub(super) struct ExactUse {
@@ -162,6 +174,9 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
             if figure.std_error > 0.0 {
                 text += &format!(" ± {}", figure_text(metric, figure.std_error));
             }
+            if metric == Metric::PsnrMax {
+                text += " in these trainings";
+            }
             if let Some(extended) = figure.extended {
                 text += &format!(", {} by 16 times the training", figure_text(metric, extended));
             }
@@ -200,18 +215,17 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         }
     }
     if let Some(binding) = &record.binding {
-        line(format!("  binding      {binding}"));
+        let how = if record.status == Status::Verified { "nearest" } else { "binding" };
+        line(format!("  {how:<12} {binding}"));
     }
-    for relaxation in &record.relaxations {
-        if relaxation.gain >= NOTICEABLE {
-            line(format!(
-                "  relaxing {} to {} would bring about {:+.1} points of accuracy ({})",
-                relaxation.metric,
-                figure_text(relaxation.metric, relaxation.limit),
-                100.0 * relaxation.gain,
-                relaxation.design
-            ));
-        }
+    for relaxation in relaxations(record) {
+        line(format!(
+            "  relaxing {} to {} would bring about {:+.1} points of accuracy ({})",
+            relaxation.metric,
+            figure_text(relaxation.metric, relaxation.limit),
+            100.0 * relaxation.gain,
+            relaxation.design
+        ));
     }
     for refuted in record.verdicts.iter().filter(|v| !v.holds && Some(&v.design) != record.chosen.as_ref()) {
         line(format!("  refuted      {}: {}", refuted.design, refuted.objections.join("; ")));

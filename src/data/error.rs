@@ -147,7 +147,7 @@ pub enum DataError {
     },
     /// A class folder with fewer images than asked for.
     #[error(
-        "`{}` holds {found} images, {} are needed ({skip} to skip, {take} to take): lower `skip_per_class` or `take_per_class`",
+        "`{}` holds {found} images, {} are needed ({skip} to skip, {take} to take): lower `skip_per_class` or `per_class`",
         folder.display(), skip + take
     )]
     TooFewInClass {

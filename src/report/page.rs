@@ -163,7 +163,7 @@ fn threat(view: &StudyView) -> String {
     );
     let mut meaning = vec![
         "Leakage is the best reconstruction that any of the attacks listed here reached on images that no training saw.".to_owned(),
-        "PSNR is the mean squared error over all pixels on a logarithmic scale: 3 dB more is half the error. At the best constant image the \
+        "PSNR is the mean squared error over all pixels on a logarithmic scale: 3 dB more is half the error. At the mean image the \
          attacker learned nothing about the single image; at the 8×8 thumbnail, about as much as a thumbnail shows; above some 30 dB \
          the reconstruction is hardly told apart from the original."
             .to_owned(),

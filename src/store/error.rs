@@ -78,7 +78,7 @@ pub enum StoreError {
     /// The folder holds a study of other inputs.
     #[error(
         "{dir} holds another study ({stored}, this one is {requested}): its {} differ{}; choose another folder with \
-         --results or another study name, or restore what changed",
+         --results, another `name:` in the budget, or restore what changed",
         Names(differing), if differing.len() == 1 { "s" } else { "" }
     )]
     OtherStudy {

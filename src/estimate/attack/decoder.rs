@@ -3,8 +3,8 @@
 //! Threat model: the attacker holds the training part's images with their features, and knows which channels
 //! the features are. An under-trained decoder would make a design look private, so verification trains in
 //! cycles that double the total training, scores the attacker's own validation images after each, and extends
-//! that learning curve to sixteen times the training: see [`super::curve`]. All cycles but the
-//! first minimise the logarithm of each image's error, for an attacker aims at the figure that is bounded.
+//! that learning curve to sixteen times the training: see [`super::curve`]. All cycles but the first minimise the
+//! logarithm of each image's error, for an attacker aims at the figure that is bounded.
 
 use crate::estimate::attack::curves::Curves;
 use crate::estimate::attack::scores::Scores;
@@ -46,6 +46,7 @@ impl<'a> DecoderAttack<'a> {
         let originals = bench.scored_images();
         let mut before = 0;
         let mut attack = Attack::default();
+        let mut best = None;
         for (number, &epochs) in cycles.iter().enumerate() {
             let loss = if number == 0 { ImageLoss::SquaredError } else { request.protocol.refinement };
             let (aim, seed) = (Aim::Images(loss), seed.wrapping_add(number as u64));
@@ -68,8 +69,13 @@ impl<'a> DecoderAttack<'a> {
             curves.settled = request.settled_above.is_some_and(|limit| least > limit + SETTLED_BY);
             let ended = curves.settled || curves.psnr_mean.is_flat();
             // An attacker keeps, for each figure, the best decoder that he ever had.
-            if improved.contains(&Metric::PsnrMean) {
-                attack.gallery = Some(gallery());
+            match (improved.contains(&Metric::PsnrMean), &best) {
+                // A cycle that went astray is no place to go on from.
+                (false, Some(best)) => net.set_params(best).map_err(failed)?,
+                _ => {
+                    attack.gallery = Some(gallery());
+                    best = Some(net.params().map_err(failed)?);
+                }
             }
             let better = |row: &Measurement| improved.contains(&judged_by(row.metric));
             for row in scores.rows(request)?.into_iter().filter(better) {
