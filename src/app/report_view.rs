@@ -172,7 +172,7 @@ fn budgets(record: &Record) -> Vec<view::BudgetBar> {
                     name: name.to_owned(),
                     limit: quantity(limit, show),
                     used: Some(quantity(used, show)),
-                    upper_bound: None,
+                    spare: None,
                 })
                 .collect()
         })
@@ -185,14 +185,19 @@ fn budgets(record: &Record) -> Vec<view::BudgetBar> {
         };
         let shown = |value: f64| view::Quantity { value: value - nothing, text: figure_text(bound.metric, value) };
         let figure = record.chosen_verdict().and_then(|v| v.figure(bound.metric));
+        let used = figure
+            .map(|f| f.upper.unwrap_or(f.value))
+            .or_else(|| chosen.and_then(|d| Some(d.expected(bound.metric)?.value)));
+        let left = |used: f64| {
+            let text = figure_text(bound.metric, (bound.limit - used).abs());
+            if used <= bound.limit { format!("{text} to spare") } else { format!("{text} over") }
+        };
+        let name = FIGURES.iter().find(|(metric, _)| *metric == bound.metric).map(|(_, shown)| shown.title());
         bars.push(view::BudgetBar {
-            name: bound.metric.to_string(),
+            name: name.map_or_else(|| bound.metric.to_string(), str::to_owned),
             limit: shown(bound.limit),
-            used: figure
-                .map(|f| f.upper.unwrap_or(f.value))
-                .or_else(|| chosen.and_then(|d| Some(d.expected(bound.metric)?.value)))
-                .map(shown),
-            upper_bound: None,
+            used: used.map(shown),
+            spare: used.map(left),
         });
     }
     bars

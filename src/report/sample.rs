@@ -246,20 +246,20 @@ fn budgets(best: &DesignRow) -> Vec<BudgetBar> {
         name: name.to_owned(),
         limit: quantity(limit, format!("{limit} dB")),
         used: Some(quantity(used, format!("{used:.2} dB"))),
-        upper_bound: Some(quantity(used + 0.25, format!("{:.2} dB", used + 0.25))),
+        spare: Some(format!("{:.2} dB to spare", limit - used)),
     };
     vec![
         BudgetBar {
             name: "compute".into(),
             limit: quantity(60e6, "60 MMAC".into()),
             used: Some(best.macs.clone()),
-            upper_bound: None,
+            spare: None,
         },
         BudgetBar {
             name: "storage".into(),
             limit: quantity(1000.0 * 1024.0, "1000 KiB".into()),
             used: Some(best.bytes.clone()),
-            upper_bound: None,
+            spare: None,
         },
         noisy("PSNR mean", LIMIT_PSNR, figure(Metric::PsnrMean)),
         noisy("PSNR p95", 22.0, figure(Metric::PsnrP95)),

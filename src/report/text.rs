@@ -4,7 +4,7 @@ use super::view::{Estimate, Exposure, Feasibility, Figures, Metric, Status, Stud
 
 impl Metric {
     /// Name in a heading.
-    pub(super) fn title(self) -> &'static str {
+    pub fn title(self) -> &'static str {
         match self {
             Self::Accuracy => "Accuracy",
             Self::PsnrMean => "PSNR, mean",

@@ -172,8 +172,8 @@ pub struct BudgetBar {
     pub limit: Quantity,
     /// What the chosen design uses; `None` where nothing is chosen or known.
     pub used: Option<Quantity>,
-    /// One-sided upper confidence bound from verification, for budgets on noisy figures.
-    pub upper_bound: Option<Quantity>,
+    /// What is left to the limit, in words, where a share of the limit means little: `1.2 dB to spare`.
+    pub spare: Option<String>,
 }
 
 impl BudgetBar {

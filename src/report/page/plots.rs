@@ -8,20 +8,15 @@ use super::super::view::{Metric, StudyView};
 use super::table::Table;
 
 pub(super) fn budgets(view: &StudyView, scene: &Scene) -> Result<String, ReportError> {
-    let mut table = Table::new("Use of each budget", ["Budget", "Limit", "Used", "Upper bound", "Share"]);
+    let mut table = Table::new("Use of each budget", ["Budget", "Limit", "Used", "Left"]);
     for bar in &view.budgets {
         let text = |quantity: Option<&super::super::view::Quantity>| {
             quantity.map_or_else(|| "–".to_owned(), |q| q.text.clone())
         };
         let share = bar.used.as_ref().and_then(|used| bar.fraction(used));
-        let share = share.map_or_else(|| "–".to_owned(), |f| format!("{} %", fixed(f * 100.0, 0)));
-        table.row([
-            bar.name.clone(),
-            bar.limit.text.clone(),
-            text(bar.used.as_ref()),
-            text(bar.upper_bound.as_ref()),
-            share,
-        ]);
+        let left = share.map(|f| format!("{} %", fixed((1.0 - f) * 100.0, 0)));
+        let left = bar.spare.clone().or(left).unwrap_or_else(|| "–".to_owned());
+        table.row([bar.name.clone(), bar.limit.text.clone(), text(bar.used.as_ref()), left]);
     }
     let caption = format!(
         "How much of each budget the design uses. Leakage counts from the PSNR of the mean image, which needs no features; it is \

@@ -26,9 +26,7 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
     let notes: Vec<_> = bars.iter().map(note).collect();
     let right = WIDTH - notes.iter().map(|n| font::width(n, SMALL, false)).fold(0.0, f64::max) - 22.0;
     let right = right.max(left + 200.0);
-    let fractions = bars
-        .iter()
-        .flat_map(|b| [b.used.as_ref(), b.upper_bound.as_ref()].into_iter().flatten().filter_map(|q| b.fraction(q)));
+    let fractions = bars.iter().filter_map(|b| b.fraction(b.used.as_ref()?));
     let end = (fractions.fold(1.0, f64::max) * 1.06).clamp(1.1, LONGEST);
     let x = |fraction: f64| left + (right - left) * fraction.clamp(0.0, end) / end;
     let bottom = TOP + LINE * bars.len() as f64;
@@ -61,18 +59,14 @@ fn draw_bar(scene: &mut Scene, bar: &BudgetBar, (x, end): (&dyn Fn(f64) -> f64, 
         let tip = x(end);
         scene.polygon([(tip, y - 10.0), (tip + 9.0, y), (tip, y + 10.0)], ink);
     }
-    if let Some(upper) = bar.upper_bound.as_ref().and_then(|upper| bar.fraction(upper)) {
-        scene.line((x(used), y), (x(upper), y), 2.0, BLACK);
-        scene.line((x(upper), y - 7.0), (x(upper), y + 7.0), 2.0, BLACK);
-    }
 }
 
-/// `17.5 of 18 dB (97 %)`, with the upper bound where there is one.
+/// `57 of 60 MMAC (95 %)`, `17.5 of 18 dB (0.5 dB to spare)`.
 fn note(bar: &BudgetBar) -> String {
     let Some(used) = &bar.used else {
         return format!("limit {}", bar.limit.text);
     };
-    let share = bar.fraction(used).map_or(String::new(), |f| format!(" ({} %)", fixed(f * 100.0, 0)));
-    let upper = bar.upper_bound.as_ref().map_or(String::new(), |upper| format!(", at most {}", upper.text));
-    format!("{} of {}{share}{upper}", used.text, bar.limit.text)
+    let share = bar.fraction(used).map(|f| format!("{} %", fixed(f * 100.0, 0)));
+    let share = bar.spare.clone().or(share).map_or(String::new(), |share| format!(" ({share})"));
+    format!("{} of {}{share}", used.text, bar.limit.text)
 }

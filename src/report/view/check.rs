@@ -26,9 +26,7 @@ impl StudyView {
             }
         }
         for budget in &self.budgets {
-            for quantity in
-                [Some(&budget.limit), budget.used.as_ref(), budget.upper_bound.as_ref()].into_iter().flatten()
-            {
+            for quantity in [Some(&budget.limit), budget.used.as_ref()].into_iter().flatten() {
                 finite(&format!("budget {}", budget.name), quantity.value)?;
             }
         }
