@@ -3,12 +3,16 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::StoreError;
 use super::files;
 
 /// Most that is read of what a holder wrote about itself.
 const MAX_HOLDER_BYTES: u64 = 200;
+
+/// How long a lock that is held is tried for.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A held lock.
 #[derive(Debug)]
@@ -24,13 +28,18 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(path).map_err(StoreError::writing(path, 0))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked { path: path.into(), holder: holder(&mut file) });
-            }
-            Err(TryLockError::Error(source)) => {
-                return Err(StoreError::Lock { path: path.into(), source });
+        let begin = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // A child that another thread is about to start holds every open file until it runs its program.
+                Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => std::thread::sleep(PATIENCE / 25),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::Locked { path: path.into(), holder: holder(&mut file) });
+                }
+                Err(TryLockError::Error(source)) => {
+                    return Err(StoreError::Lock { path: path.into(), source });
+                }
             }
         }
         // Only informs people: a full disk must not keep a study from being resumed.
