@@ -121,6 +121,15 @@ impl Architecture {
         })
     }
 
+    /// Multiply-accumulates per image of `input_side` from the pixels to all channels of `layer`.
+    ///
+    /// # Errors
+    /// As [`shape`](Self::shape).
+    pub fn macs_through(self, layer: &Layer, input_side: usize) -> Result<u64, BackboneError> {
+        let layers = &self.layers()[..=layer.index];
+        layers.iter().map(|layer| Ok(self.shape(layer, input_side)?.macs(layer.out_channels))).sum()
+    }
+
     /// The layer at work on images of `input_side`.
     ///
     /// # Errors

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::units::Bytes;
+
 /// Finds the local net that keeps a cloud model accurate and leaks the least.
 #[derive(Debug, Parser)]
 #[command(
@@ -66,6 +68,17 @@ pub struct MachineArgs {
     pub threads: Option<usize>,
 }
 
+/// What measuring may use of the machine. Results don't depend on it.
+#[derive(Debug, Args)]
+pub struct ResourceArgs {
+    /// Designs measured at once, each with its own nets in memory; one per thread, at most eight, where absent
+    #[arg(long, short = 'j', value_name = "N")]
+    pub jobs: Option<usize>,
+    /// What cached features may take on disk, e.g. "20 GiB"; layers that don't fit are computed whenever they are read
+    #[arg(long, value_name = "SIZE")]
+    pub feature_cache: Option<Bytes>,
+}
+
 /// Where studies are kept.
 #[derive(Debug, Args)]
 pub struct FolderArgs {
@@ -114,6 +127,9 @@ pub struct OptimizeArgs {
     /// What computes.
     #[command(flatten)]
     pub machine: MachineArgs,
+    /// What measuring may use of the machine.
+    #[command(flatten)]
+    pub resources: ResourceArgs,
     /// Where studies are kept.
     #[command(flatten)]
     pub folders: FolderArgs,
@@ -139,7 +155,8 @@ pub enum ProtocolArg {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  privynet measure --space spaces/fashion-mnist-vgg16/space.yaml --split conv3_3 --depth 16\n  \
-    privynet measure --space S.yaml --split conv2_2 --channels 3,17,40 --protocol full --seed 1 --json"
+    privynet measure --space S.yaml --split conv2_2 --channels 3,17,40 --protocol full --seed 1 --json\n  \
+    privynet measure --space S.yaml --split conv3_1 --depth 8,16,32,64 --seed 0,1,2 --json"
 )]
 pub struct MeasureArgs {
     /// The search space's file
@@ -148,18 +165,18 @@ pub struct MeasureArgs {
     /// The split layer
     #[arg(long, value_name = "LAYER")]
     pub split: String,
-    /// Keep the layer's first N output channels
-    #[arg(long, value_name = "N", required_unless_present = "channels")]
-    pub depth: Option<usize>,
+    /// Keep the layer's first N output channels; several numbers are several designs, measured side by side
+    #[arg(long, value_name = "N,…", value_delimiter = ',', required_unless_present = "channels")]
+    pub depth: Vec<usize>,
     /// Keep these output channels
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "depth")]
     pub channels: Vec<u16>,
     /// How much data and training
     #[arg(long, value_enum, default_value_t = ProtocolArg::Reference)]
     pub protocol: ProtocolArg,
-    /// Seed of initial weights and batch order
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    /// Seed of initial weights and batch order; several seeds are several measurements of each design
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
+    pub seed: Vec<u64>,
     /// Folder for cached features
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
@@ -169,7 +186,10 @@ pub struct MeasureArgs {
     /// What computes.
     #[command(flatten)]
     pub machine: MachineArgs,
-    /// Print one JSON object and nothing else
+    /// What measuring may use of the machine.
+    #[command(flatten)]
+    pub resources: ResourceArgs,
+    /// Print one JSON object per measurement, a line each, and nothing else
     #[arg(long)]
     pub json: bool,
 }

@@ -118,8 +118,8 @@ pub enum EstimateError {
     Metrics(#[from] crate::metrics::MetricsError),
 }
 
-/// Measures one aspect of a design.
-pub trait Estimator: Send {
+/// Measures one aspect of a design; several designs at once where it is called from several threads.
+pub trait Estimator: Sync {
     /// A short name for progress and seeds.
     fn name(&self) -> &'static str;
 
@@ -127,5 +127,5 @@ pub trait Estimator: Send {
     ///
     /// # Errors
     /// [`EstimateError`]; [`EstimateError::Interrupted`] where `watch` asked for it.
-    fn estimate(&mut self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError>;
+    fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError>;
 }

@@ -1,11 +1,15 @@
 //! Where measurements run and how they become durable.
 //!
 //! [`Executor::measure`] answers from the study's journal where it can, so that a resumed study proposes and
-//! receives exactly what the interrupted one did; otherwise it runs the estimators and appends the evaluation
-//! to the journal before it returns.
+//! receives exactly what the interrupted one did; otherwise it runs the estimators and appends each evaluation
+//! to the journal as soon as it is there. Several jobs run side by side in [`Lanes`]; no figure depends on that.
+
+mod lanes;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::estimate::{EstimateError, Estimator, Request, Watch};
@@ -13,6 +17,8 @@ use crate::measurement::{DesignId, Evaluation, Fidelity, Outcome};
 use crate::protocol::Protocol;
 use crate::space::Candidate;
 use crate::store::{Event, StoreError, Study, Verification};
+
+pub use lanes::{Beside, Lanes};
 
 /// One measurement to be made.
 #[derive(Debug, Clone)]
@@ -31,12 +37,14 @@ pub struct Job<'a> {
     pub reason: String,
 }
 
-/// Follows a study and can interrupt it.
-pub trait Observer: Watch {
-    /// A job begins; `number` counts the study's jobs from 1, `planned` of them are foreseen.
+/// Follows a study and can interrupt it. A job's `number` counts the study's jobs from 1; several run at once.
+pub trait Observer: Sync {
+    /// A job begins; `planned` of them are foreseen.
     fn started(&self, job: &Job<'_>, number: usize, planned: usize);
+    /// A job proceeds: `what` is a short label, `done` a fraction of it in [0, 1]. `Break` interrupts the study.
+    fn progress(&self, number: usize, what: &str, done: f64) -> ControlFlow<()>;
     /// A job ended, or its result was found in the journal (`fresh` is false).
-    fn finished(&self, evaluation: &Evaluation, fresh: bool);
+    fn finished(&self, evaluation: &Evaluation, number: usize, fresh: bool);
 }
 
 /// Why a study can't go on.
@@ -52,16 +60,30 @@ pub enum ExecError {
 
 type Key = (DesignId, Fidelity, u64);
 
-/// Runs measurements one after the other on this machine (each uses all cores or the GPU).
-pub struct Executor<'a> {
+/// What was measured, in memory and on disk.
+struct Ledger {
     study: Study,
     known: HashMap<Key, Evaluation>,
+    asked_seconds: f64,
+}
+
+/// Runs measurements on this machine.
+pub struct Executor<'a> {
+    ledger: Mutex<Ledger>,
     verifications: Vec<Verification>,
     estimators: Vec<Box<dyn Estimator + 'a>>,
     observer: &'a dyn Observer,
+    lanes: Lanes,
     jobs: usize,
     planned: usize,
-    asked_seconds: f64,
+}
+
+/// A job that the journal has no result of.
+struct Pending<'j, 'a> {
+    /// Its place among the jobs asked for.
+    index: usize,
+    number: usize,
+    job: &'j Job<'a>,
 }
 
 impl<'a> Executor<'a> {
@@ -72,6 +94,7 @@ impl<'a> Executor<'a> {
         estimators: Vec<Box<dyn Estimator + 'a>>,
         observer: &'a dyn Observer,
         planned: usize,
+        lanes: Lanes,
     ) -> Self {
         let known = recovered
             .iter()
@@ -87,63 +110,97 @@ impl<'a> Executor<'a> {
                 Event::Evaluation(_) => None,
             })
             .collect();
-        Self { study, known, verifications, estimators, observer, jobs: 0, planned, asked_seconds: 0.0 }
+        let ledger = Mutex::new(Ledger { study, known, asked_seconds: 0.0 });
+        Self { ledger, verifications, estimators, observer, lanes, jobs: 0, planned }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // A panic while it was held can't have left it half changed: each change is one insertion.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The study that measurements go to.
     pub fn study(&mut self) -> &mut Study {
-        &mut self.study
+        &mut self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner).study
     }
 
     /// Seconds that all measurements of this study took, those of earlier runs included.
     pub fn spent_seconds(&self) -> f64 {
-        self.known.values().map(|e| e.seconds).sum()
+        self.ledger().known.values().map(|e| e.seconds).sum()
     }
 
     /// Seconds that the measurements asked for so far took, whether made now or found in the journal: what a limit on
     /// time is compared with, so that a resumed study stops where the interrupted one did.
     pub fn asked_seconds(&self) -> f64 {
-        self.asked_seconds
+        self.ledger().asked_seconds
     }
 
-    /// Every evaluation of the study, in the order in which they were made.
+    /// Every evaluation of the study, in the order in which they were asked for.
     pub fn evaluations(&self) -> Vec<Evaluation> {
-        let mut all: Vec<_> = self.known.values().cloned().collect();
+        let mut all: Vec<_> = self.ledger().known.values().cloned().collect();
         all.sort_by_key(|e| e.order);
         all
     }
 
-    /// Measures `job`, or finds its result in the journal.
+    /// Measures `jobs` side by side, or finds their results in the journal; the results in the jobs' order.
     ///
-    /// A measurement that fails or panics is recorded as failed and does not stop the study.
+    /// A measurement that fails or panics is recorded as failed and does not stop the study. No measurement starts once
+    /// those asked for took `seconds`: the jobs left then have no result.
     ///
     /// # Errors
     /// [`ExecError`] where the observer interrupts or the journal can't be written.
-    pub fn measure(&mut self, job: &Job<'_>) -> Result<Evaluation, ExecError> {
-        self.jobs += 1;
-        self.planned = self.planned.max(self.jobs);
-        let key = (job.candidate.id.clone(), job.fidelity, job.seed);
-        if let Some(evaluation) = self.known.get(&key) {
-            self.asked_seconds += evaluation.seconds;
-            self.observer.finished(evaluation, false);
-            return Ok(evaluation.clone());
+    pub fn measure(&mut self, jobs: &[Job<'_>], seconds: Option<f64>) -> Result<Vec<Option<Evaluation>>, ExecError> {
+        let mut results = vec![None; jobs.len()];
+        let mut pending = Vec::new();
+        for (index, job) in jobs.iter().enumerate() {
+            let number = self.jobs + 1 + index;
+            match self.found(job) {
+                Some(evaluation) => {
+                    self.observer.finished(&evaluation, number, false);
+                    results[index] = Some(evaluation);
+                }
+                None => pending.push(Pending { index, number, job }),
+            }
         }
-        self.observer.started(job, self.jobs, self.planned);
+        self.jobs += jobs.len();
+        self.planned = self.planned.max(self.jobs);
+        let more = || seconds.is_none_or(|limit| self.asked_seconds() < limit);
+        let made = self.lanes.run(&pending, more, |pending, beside| self.run(pending, beside))?;
+        for (pending, evaluation) in pending.iter().zip(made) {
+            results[pending.index] = evaluation;
+        }
+        Ok(results)
+    }
+
+    /// The journal's result of `job`, which counts as asked for.
+    fn found(&self, job: &Job<'_>) -> Option<Evaluation> {
+        let mut ledger = self.ledger();
+        let found = ledger.known.get(&(job.candidate.id.clone(), job.fidelity, job.seed)).cloned()?;
+        ledger.asked_seconds += found.seconds;
+        Some(found)
+    }
+
+    /// Runs one job and makes its evaluation durable.
+    fn run(&self, pending: &Pending<'_, '_>, beside: Beside<'_>) -> Result<Evaluation, ExecError> {
+        let Pending { number, job, .. } = *pending;
+        self.observer.started(job, number, self.planned);
         let start = Instant::now();
-        let outcome = self.run(job)?;
+        let outcome = self.estimate(job, &JobWatch { observer: self.observer, number, beside })?;
         let evaluation = Evaluation {
             design: job.candidate.id.clone(),
             fidelity: job.fidelity,
             seed: job.seed,
-            order: self.known.len() as u64,
+            order: number as u64 - 1,
             reason: job.reason.clone(),
             outcome,
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: start.elapsed().as_secs_f64() / beside.lanes as f64,
         };
-        self.study.append(&Event::Evaluation(evaluation.clone()))?;
-        self.asked_seconds += evaluation.seconds;
-        self.known.insert(key, evaluation.clone());
-        self.observer.finished(&evaluation, true);
+        let mut ledger = self.ledger();
+        ledger.study.append(&Event::Evaluation(evaluation.clone()))?;
+        ledger.asked_seconds += evaluation.seconds;
+        ledger.known.insert((evaluation.design.clone(), evaluation.fidelity, evaluation.seed), evaluation.clone());
+        drop(ledger);
+        self.observer.finished(&evaluation, number, true);
         Ok(evaluation)
     }
 
@@ -153,14 +210,14 @@ impl<'a> Executor<'a> {
     /// [`ExecError::Store`].
     pub fn record(&mut self, verification: Verification) -> Result<(), ExecError> {
         if !self.verifications.contains(&verification) {
-            self.study.append(&Event::Verification(verification.clone()))?;
+            self.study().append(&Event::Verification(verification.clone()))?;
             self.verifications.push(verification);
         }
         Ok(())
     }
 
     /// Runs every estimator on the job's design; side products are stored before the evaluation is.
-    fn run(&mut self, job: &Job<'_>) -> Result<Outcome, ExecError> {
+    fn estimate(&self, job: &Job<'_>, watch: &dyn Watch) -> Result<Outcome, ExecError> {
         let request = Request {
             design: &job.candidate.design,
             fidelity: job.fidelity,
@@ -170,8 +227,7 @@ impl<'a> Executor<'a> {
             error_rate: job.error_rate,
         };
         let mut measurements = Vec::new();
-        for estimator in &mut self.estimators {
-            let watch: &dyn Watch = self.observer;
+        for estimator in &self.estimators {
             let result = catch_unwind(AssertUnwindSafe(|| estimator.estimate(&request, watch)));
             let estimate = match result {
                 Ok(Ok(estimate)) => estimate,
@@ -183,18 +239,35 @@ impl<'a> Executor<'a> {
                 }
             };
             measurements.extend(estimate.measurements);
+            let save = |name: String, bytes: &[u8]| self.ledger().study.save_blob(&name, bytes);
             if let Some(gallery) = &estimate.gallery {
-                self.study.save_blob(&gallery_name(&job.candidate.id, job.fidelity, job.seed), &gallery.to_bytes())?;
+                save(gallery_name(&job.candidate.id, job.fidelity, job.seed), &gallery.to_bytes())?;
             }
             if let Some(net) = &estimate.cloud_net {
                 let bytes = match crate::export::encode_cloud_net(net) {
                     Ok(bytes) => bytes,
                     Err(error) => return Ok(Outcome::Failed { reason: error.to_string() }),
                 };
-                self.study.save_blob(&cloud_net_name(&job.candidate.id, job.fidelity, job.seed), &bytes)?;
+                save(cloud_net_name(&job.candidate.id, job.fidelity, job.seed), &bytes)?;
             }
         }
         Ok(Outcome::Done(measurements))
+    }
+}
+
+/// What one job's estimators are watched by.
+struct JobWatch<'a> {
+    observer: &'a dyn Observer,
+    number: usize,
+    beside: Beside<'a>,
+}
+
+impl Watch for JobWatch<'_> {
+    fn progress(&self, what: &str, done: f64) -> ControlFlow<()> {
+        match self.beside.failed() {
+            true => ControlFlow::Break(()),
+            false => self.observer.progress(self.number, what, done),
+        }
     }
 }
 

@@ -181,6 +181,9 @@ pub struct Plan {
     pub verification: Fidelity,
     /// Measurements of the search.
     pub evaluations: usize,
+    /// Designs that the models propose at a time, to be measured side by side. A number of the plan and not of the
+    /// machine, so that a study's answer doesn't depend on where it runs.
+    pub round: usize,
     /// Fresh seeds of one verification.
     pub verification_seeds: usize,
     /// Designs that may be put to verification before the study ends unverified.
@@ -213,6 +216,7 @@ impl Plan {
                 search: Fidelity::Quick,
                 verification: Fidelity::QuickVerification,
                 evaluations: 16,
+                round: 2,
                 verification_seeds: 2,
                 verification_attempts: 3,
                 expected_gain: (3.5, 0.8),
@@ -221,6 +225,7 @@ impl Plan {
                 search: Fidelity::Standard,
                 verification: Fidelity::StandardVerification,
                 evaluations: 40,
+                round: 4,
                 verification_seeds: 3,
                 verification_attempts: 4,
                 expected_gain: (4.0, 1.2),
@@ -229,6 +234,7 @@ impl Plan {
                 search: Fidelity::Thorough,
                 verification: Fidelity::ThoroughVerification,
                 evaluations: 80,
+                round: 4,
                 verification_seeds: 3,
                 verification_attempts: 6,
                 expected_gain: (4.0, 1.2),

@@ -154,20 +154,29 @@ impl Search<'_> {
         self.problem.seconds.is_some_and(|limit| executor.asked_seconds() >= limit)
     }
 
-    /// Measures candidate `index` at the search's fidelity.
-    fn measure(&mut self, executor: &mut Executor<'_>, index: usize, reason: String) -> Result<(), SearchError> {
-        let evaluation = executor.measure(&Job {
-            candidate: &self.problem.candidates[index],
-            fidelity: self.problem.plan.search,
-            seed: self.problem.seed,
+    /// Measures candidates at the search's fidelity, side by side; each with why.
+    fn measure(&mut self, executor: &mut Executor<'_>, chosen: Vec<(usize, String)>) -> Result<(), SearchError> {
+        let problem = self.problem;
+        let (indices, reasons): (Vec<usize>, Vec<String>) = chosen.into_iter().unzip();
+        let job = |(&index, reason): (&usize, String)| Job {
+            candidate: &problem.candidates[index],
+            fidelity: problem.plan.search,
+            seed: problem.seed,
             settled_above: None,
             error_rate: None,
             reason,
-        })?;
-        self.tried.insert(index);
-        match &evaluation.outcome {
-            Outcome::Done(_) => self.measured.push((index, evaluation)),
-            Outcome::Failed { reason } => self.last_failure = Some(reason.clone()),
+        };
+        let jobs: Vec<Job<'_>> = indices.iter().zip(reasons).map(job).collect();
+        let evaluations = executor.measure(&jobs, problem.seconds)?;
+        for (index, evaluation) in indices.into_iter().zip(evaluations) {
+            let Some(evaluation) = evaluation else {
+                continue;
+            };
+            self.tried.insert(index);
+            match &evaluation.outcome {
+                Outcome::Done(_) => self.measured.push((index, evaluation)),
+                Outcome::Failed { reason } => self.last_failure = Some(reason.clone()),
+            }
         }
         Ok(())
     }
@@ -180,37 +189,50 @@ impl Search<'_> {
             .iter()
             .map(|c| solver::SpreadPoint { category: c.split_index, coordinates: c.features() })
             .collect();
-        for index in solver::spread(&points, count, self.problem.seed)? {
-            if self.spent(executor) {
+        let spread = solver::spread(&points, count, self.problem.seed)?;
+        let reason = "first measurements, spread over split and depth";
+        self.measure(executor, spread.into_iter().map(|index| (index, reason.to_owned())).collect())
+    }
+
+    /// Proposes by expected constrained improvement, round after round, until the allowance is spent.
+    fn improve(&mut self, executor: &mut Executor<'_>) -> Result<(), SearchError> {
+        while !self.spent(executor) && !self.measured.is_empty() {
+            let proposals = self.proposals()?;
+            if proposals.is_empty() {
                 break;
             }
-            self.measure(executor, index, "first measurements, spread over split and depth".to_owned())?;
+            self.measure(executor, proposals)?;
         }
         Ok(())
     }
 
-    /// Proposes by expected constrained improvement until the allowance is spent.
-    fn improve(&mut self, executor: &mut Executor<'_>) -> Result<(), SearchError> {
-        while !self.spent(executor) && !self.measured.is_empty() {
-            let models = self.fit()?;
-            let gain = Gain::prior(&self.problem.plan);
-            let forecasts = models.forecasts(self.problem.candidates, self.problem.bounds, &gain);
-            let incumbent = match solver::solve(&forecasts, &self.problem.solver_bounds(), self.problem.confidence)? {
+    /// The next round's designs. Those after the first are proposed as if the models' predictions of the ones before had
+    /// been measured (Kriging believer).
+    fn proposals(&self) -> Result<Vec<(usize, String)>, SearchError> {
+        let problem = self.problem;
+        let count = problem.plan.round.min(problem.plan.evaluations.saturating_sub(self.tried.len()));
+        let gain = Gain::prior(&problem.plan);
+        let bounds = problem.solver_bounds();
+        let mut models = self.fit()?;
+        let mut proposals: Vec<(usize, String)> = Vec::new();
+        while proposals.len() < count {
+            let forecasts = models.forecasts(problem.candidates, problem.bounds, &gain);
+            let incumbent = match solver::solve(&forecasts, &bounds, problem.confidence)? {
                 Solution::Best { index, .. } => Some(forecasts[index].objective.mean),
                 Solution::Infeasible { .. } => None,
             };
-            let Some((index, score)) =
-                solver::propose(&forecasts, &self.problem.solver_bounds(), incumbent, |i| !self.tried.contains(&i))?
-            else {
+            let fresh = |i: usize| !self.tried.contains(&i) && proposals.iter().all(|&(p, _)| p != i);
+            let Some((index, score)) = solver::propose(&forecasts, &bounds, incumbent, fresh)? else {
                 break;
             };
             let reason = match incumbent {
                 Some(_) => format!("log expected constrained improvement {score:.2}"),
                 None => format!("nothing feasible yet: log probability of feasibility {score:.2}"),
             };
-            self.measure(executor, index, reason)?;
+            models = models.believing(&problem.candidates[index])?;
+            proposals.push((index, reason));
         }
-        Ok(())
+        Ok(proposals)
     }
 
     /// Solves and verifies, until a design holds or the attempts are spent.
@@ -258,7 +280,8 @@ impl Search<'_> {
             // verifying attack can be held against it.
             if !self.tried.contains(&index) && extra > 0 && !self.out_of_time(executor) {
                 extra -= 1;
-                self.measure(executor, index, "chosen by the models: measured before its verification".to_owned())?;
+                let reason = "chosen by the models: measured before its verification";
+                self.measure(executor, vec![(index, reason.to_owned())])?;
                 models = self.fit()?;
                 continue;
             }

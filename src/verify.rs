@@ -116,24 +116,18 @@ pub fn verify(
     let &Terms { bounds, confidence, floor } = terms;
     let seeds = fresh_seeds(study_seed, plan.verification_seeds);
     let error_rate = error_rate(confidence, bounds, plan);
-    let mut evaluations = Vec::with_capacity(seeds.len());
+    let job = |(k, &seed): (usize, &u64)| Job {
+        candidate,
+        fidelity: plan.verification,
+        seed,
+        settled_above: bounds.iter().find(|b| b.metric == Metric::PsnrMean).map(|b| b.limit),
+        error_rate: Some(error_rate),
+        reason: format!("verification, fresh seed {} of {}", k + 1, seeds.len()),
+    };
+    let jobs: Vec<Job<'_>> = seeds.iter().enumerate().map(job).collect();
+    // Without a limit on time: what was begun is judged whole.
+    let evaluations: Vec<Evaluation> = executor.measure(&jobs, None)?.into_iter().flatten().collect();
     let mut verdict = judge(candidate, &evaluations, bounds, error_rate, plan.verification);
-    for (k, &seed) in seeds.iter().enumerate() {
-        let evaluation = executor.measure(&Job {
-            candidate,
-            fidelity: plan.verification,
-            seed,
-            settled_above: bounds.iter().find(|b| b.metric == Metric::PsnrMean).map(|b| b.limit),
-            error_rate: Some(error_rate),
-            reason: format!("verification, fresh seed {} of {}", k + 1, seeds.len()),
-        })?;
-        evaluations.push(evaluation);
-        // What one seed refutes, the others can't save: the largest figure counts.
-        verdict = judge(candidate, &evaluations, bounds, error_rate, plan.verification);
-        if !verdict.holds {
-            break;
-        }
-    }
     let searched = executor.evaluations();
     let searched = searched.iter().filter(|e| e.design == candidate.id && e.fidelity == plan.search);
     let weaknesses = weaknesses(&verdict, candidate, floor, searched.flat_map(Evaluation::measurements));

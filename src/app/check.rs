@@ -7,7 +7,7 @@ use super::summary::figure_text;
 use super::{AppError, exit};
 use crate::cli::CheckArgs;
 use crate::config::BudgetFile;
-use crate::features::FeatureCache;
+use crate::features::{FeatureCache, Origin};
 use crate::measurement::Metric;
 use crate::protocol::{Plan, Protocol};
 use crate::units::{Bytes, Duration};
@@ -126,11 +126,14 @@ fn estimate(assets: &setup::Assets, admission: &Admission, plan: &Plan) -> Resul
     }
     let layers: Vec<&str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
     let images = parts.training.len() + parts.validation.len() + parts.evaluation.len();
+    let origins = FeatureCache::new("").origins(&assets.backbone, &layers, side, images)?;
+    let kept: Vec<&str> =
+        layers.into_iter().zip(origins).filter(|&(_, origin)| origin == Origin::Kept).map(|(layer, _)| layer).collect();
     let per_design = |total: f64| if weight > 0.0 { total / weight } else { 0.0 };
     let macs = plan.evaluations as f64 * per_design(search) + plan.verification_seeds as f64 * per_design(verification);
     Ok(Estimate {
         seconds: macs / ASSUMED_MACS_PER_SECOND,
-        disk: FeatureCache::disk_bytes(&assets.backbone, &layers, side, images)?,
+        disk: FeatureCache::disk_bytes(&assets.backbone, &kept, side, images)?,
     })
 }
 

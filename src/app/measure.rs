@@ -1,37 +1,28 @@
-//! `privynet measure`: one design, printed with the keys of the reference script.
+//! `privynet measure`: single designs, printed with the keys of the reference script.
 
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::progress::{Progress, Style};
-use super::{AppError, exit, interrupt, setup};
+use super::setup::{self, Assets};
+use super::{AppError, exit, interrupt};
 use crate::cli::{MeasureArgs, ProtocolArg};
-use crate::estimate::{CloudAccuracy, DecoderAttack, Estimator, Laboratory, Request};
-use crate::features::FeatureCache;
+use crate::estimate::{CloudAccuracy, DecoderAttack, EstimateError, Estimator, Floors, Laboratory, Request, Watch};
+use crate::exec::Beside;
 use crate::measurement::{Fidelity, Measurement, Metric};
 use crate::protocol::{Protocol, ScoredPart};
-use crate::space::{ChannelChoice, Design};
+use crate::space::{ChannelChoice, Cost, Design};
+use crate::units;
 
 pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     interrupt::install();
     let device = setup::machine(&args.machine)?;
+    let lanes = setup::lanes(&args.resources)?;
     let assets = setup::assets(&args.space, &args.assets, Some(&args.split))?;
-    let channels = match args.depth {
-        Some(depth) => (0..depth.min(usize::from(u16::MAX)) as u16).collect(),
-        None => args.channels.clone(),
-    };
-    let width = assets.space.architecture().layer(&args.split)?.out_channels;
-    if let Some(channel) = channels.iter().find(|&&c| usize::from(c) >= width) {
-        let (flag, value) = match args.depth {
-            Some(depth) => ("depth", depth.to_string()),
-            None => ("channels", channel.to_string()),
-        };
-        let problem = format!("{} has {width} output channels, numbered from 0", args.split);
-        return Err(AppError::Flag { flag, value, problem });
-    }
-    let design = Design { split: args.split.clone(), channels: ChannelChoice::set(channels) };
-    let cost = assets.space.cost(&design.split, design.channels.depth())?;
+    let designs = designs(args, &assets)?;
     let fidelity = match args.protocol {
         ProtocolArg::Reference => Fidelity::Reference,
         ProtocolArg::Quick => Fidelity::Quick,
@@ -39,91 +30,196 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
         ProtocolArg::Full => Fidelity::StandardVerification,
     };
     let progress = Progress::new(if args.json { Style::Quiet } else { Style::Shown });
-    let cache = FeatureCache::new(args.results.join("features"));
-    let laboratory = Laboratory::new(assets.parts, assets.backbone, cache, device);
+    let cache = setup::cache(&args.results, &args.resources);
+    let Assets { space, parts, backbone, .. } = assets;
+    let laboratory = Laboratory::new(parts, backbone, cache, device);
     let start = Instant::now();
-    laboratory.prepare(&[&design.split], interrupt::flag(), &mut |done| {
+    laboratory.prepare(&[&args.split], interrupt::flag(), &mut |done| {
         progress.fraction("features of the local net", done);
     })?;
     let seconds_features = start.elapsed().as_secs_f64();
-    let request = Request {
-        design: &design,
-        fidelity,
-        protocol: Protocol::of(fidelity),
-        seed: args.seed,
-        settled_above: None,
-        error_rate: None,
-    };
-    let attack = DecoderAttack::new(&laboratory).estimate(&request, &progress)?;
-    let task = CloudAccuracy::new(&laboratory).estimate(&request, &progress)?;
-    progress.finish();
-    let rows: Vec<&Measurement> = attack.measurements.iter().chain(&task.measurements).collect();
-    let value = |metric: Metric| rows.iter().find(|m| m.metric == metric).map(|m| m.value);
-    let seconds = |metric: Metric| rows.iter().find(|m| m.metric == metric).map(|m| m.seconds);
     let floors = laboratory.floors()?;
-    if args.json {
+    let estimators = (DecoderAttack::new(&laboratory), CloudAccuracy::new(&laboratory));
+    let requests: Vec<Request<'_>> = designs
+        .iter()
+        .flat_map(|design| args.seed.iter().map(move |&seed| (design, seed)))
+        .map(|(design, seed)| Request {
+            design,
+            fidelity,
+            protocol: Protocol::of(fidelity),
+            seed,
+            settled_above: None,
+            error_rate: None,
+        })
+        .collect();
+    let total = requests.len();
+    let finished = AtomicUsize::new(0);
+    let measure = |request: &Request<'_>, beside: Beside<'_>| -> Result<Vec<Measurement>, EstimateError> {
+        let watch = Watcher { progress: &progress, beside, finished: &finished, total };
+        let mut rows = estimators.0.estimate(request, &watch)?.measurements;
+        rows.extend(estimators.1.estimate(request, &watch)?.measurements);
+        finished.fetch_add(1, Ordering::Relaxed);
+        Ok(rows)
+    };
+    let start = Instant::now();
+    let results = lanes.run(&requests, || true, measure)?;
+    let seconds = start.elapsed().as_secs_f64();
+    progress.finish();
+    for (request, rows) in requests.iter().zip(results) {
+        let measured = Measured {
+            request,
+            rows: rows.unwrap_or_default(),
+            cost: space.cost(&request.design.split, request.design.channels.depth())?,
+            floors,
+        };
+        match args.json {
+            true => println!("{}", measured.object(seconds_features, &args.machine.device)),
+            false => measured.print(),
+        }
+    }
+    if !args.json && total > 1 {
+        println!("{total} measurements in {}", units::Duration(seconds));
+    }
+    Ok(exit::DONE)
+}
+
+/// The designs that the flags name.
+fn designs(args: &MeasureArgs, assets: &Assets) -> Result<Vec<Design>, AppError> {
+    let width = assets.space.architecture().layer(&args.split)?.out_channels;
+    let beyond = |flag, value: usize| AppError::Flag {
+        flag,
+        value: value.to_string(),
+        problem: format!("{} has {width} output channels, numbered from 0", args.split),
+    };
+    let design = |channels| Design { split: args.split.clone(), channels: ChannelChoice::set(channels) };
+    if args.depth.is_empty() {
+        return match args.channels.iter().find(|&&channel| usize::from(channel) >= width) {
+            Some(&channel) => Err(beyond("channels", channel.into())),
+            None => Ok(vec![design(args.channels.clone())]),
+        };
+    }
+    let first = |&depth: &usize| match (1..=width).contains(&depth) {
+        true => Ok(design((0..depth as u16).collect())),
+        false => Err(beyond("depth", depth)),
+    };
+    args.depth.iter().map(first).collect()
+}
+
+/// Shows how all measurements proceed, and ends them on Ctrl-C or when one failed.
+struct Watcher<'a> {
+    progress: &'a Progress,
+    beside: Beside<'a>,
+    finished: &'a AtomicUsize,
+    total: usize,
+}
+
+impl Watch for Watcher<'_> {
+    fn progress(&self, what: &str, done: f64) -> ControlFlow<()> {
+        if interrupt::requested() || self.beside.failed() {
+            return ControlFlow::Break(());
+        }
+        match (self.total, self.finished.load(Ordering::Relaxed)) {
+            (1, _) => self.progress.fraction(what, done),
+            (total, finished) => {
+                let text = format!("{finished} of {total} measurements");
+                self.progress.fraction(&text, finished as f64 / total as f64);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// One measurement, to be shown.
+struct Measured<'a> {
+    request: &'a Request<'a>,
+    rows: Vec<Measurement>,
+    cost: Cost,
+    floors: Floors,
+}
+
+impl Measured<'_> {
+    fn row(&self, metric: Metric) -> Option<&Measurement> {
+        self.rows.iter().find(|row| row.metric == metric)
+    }
+
+    fn value(&self, metric: Metric) -> Option<f64> {
+        self.row(metric).map(|row| row.value)
+    }
+
+    /// One line of JSON with the keys of the reference script.
+    fn object(&self, seconds_features: f64, device: &str) -> Value {
+        let Self { request, cost, floors, .. } = self;
+        let seconds = |metric| self.row(metric).map(|row| row.seconds);
         let mut object = json!({
-            "split": design.split,
-            "depth": design.channels.depth(),
-            "seed": args.seed,
-            "accuracy": value(Metric::Accuracy),
-            "psnr_mean": value(Metric::PsnrMean),
-            "psnr_p95": value(Metric::PsnrP95),
-            "psnr_max": value(Metric::PsnrMax),
-            "psnr_pooled": value(Metric::PsnrPooled),
-            "ssim_mean": value(Metric::SsimMean),
+            "split": request.design.split,
+            "depth": request.design.channels.depth(),
+            "seed": request.seed,
+            "accuracy": self.value(Metric::Accuracy),
+            "psnr_mean": self.value(Metric::PsnrMean),
+            "psnr_p95": self.value(Metric::PsnrP95),
+            "psnr_max": self.value(Metric::PsnrMax),
+            "psnr_pooled": self.value(Metric::PsnrPooled),
+            "ssim_mean": self.value(Metric::SsimMean),
             "seconds_features": seconds_features,
             "seconds_attack": seconds(Metric::PsnrMean),
             "seconds_task": seconds(Metric::Accuracy),
-            "device": args.machine.device,
-            "protocol": fidelity.to_string(),
-            "id": design.id().as_str(),
-            "channels": design.channels.channels(),
+            "device": device,
+            "protocol": request.fidelity.to_string(),
+            "id": request.design.id().as_str(),
+            "channels": request.design.channels.channels(),
             "cost": cost,
             "floors": floors,
         });
         if let Some(map) = object.as_object_mut() {
             let extended = Metric::ALL.iter().filter_map(|metric| metric.extended());
-            map.extend(extended.filter_map(|metric| Some((metric.to_string(), json!(value(metric)?)))));
-            map.insert("attack_converged".to_owned(), json!(value(Metric::AttackConverged).map(|v| v > 0.5)));
+            map.extend(extended.filter_map(|metric| Some((metric.to_string(), json!(self.value(metric)?)))));
+            let converged = self.value(Metric::AttackConverged).map(|v| v > 0.5);
+            map.insert("attack_converged".to_owned(), json!(converged));
         }
-        println!("{object}");
-        return Ok(exit::DONE);
+        object
     }
-    let scored = match request.protocol.scored_part {
-        ScoredPart::Validation => "validation",
-        ScoredPart::Evaluation => "evaluation",
-    };
-    let images = rows.iter().find(|row| row.metric == Metric::PsnrMean).map_or(0, |row| row.n);
-    println!("{} ({fidelity} protocol, seed {}, {images} {scored} images)", design.id(), args.seed);
-    for row in &rows {
-        let (digits, unit) = match row.metric {
-            Metric::Accuracy | Metric::SsimMean | Metric::SsimMeanExtended => (4, ""),
-            Metric::AttackConverged => (0, ""),
-            _ => (2, " dB"),
+
+    fn print(&self) {
+        let Self { request, rows, cost, floors } = self;
+        let scored = match request.protocol.scored_part {
+            ScoredPart::Validation => "validation",
+            ScoredPart::Evaluation => "evaluation",
         };
-        let name = row.metric.to_string();
-        match row.std_error > 0.0 {
-            true => println!("  {name:<17} {:.digits$} ± {:.digits$}{unit}", row.value, row.std_error),
-            false => println!("  {name:<17} {:.digits$}{unit}", row.value),
+        let images = self.row(Metric::PsnrMean).map_or(0, |row| row.n);
+        println!(
+            "{} ({} protocol, seed {}, {images} {scored} images)",
+            request.design.id(),
+            request.fidelity,
+            request.seed
+        );
+        for row in rows {
+            let (digits, unit) = match row.metric {
+                Metric::Accuracy | Metric::SsimMean | Metric::SsimMeanExtended => (4, ""),
+                Metric::AttackConverged => (0, ""),
+                _ => (2, " dB"),
+            };
+            let name = row.metric.to_string();
+            match row.std_error > 0.0 {
+                true => println!("  {name:<17} {:.digits$} ± {:.digits$}{unit}", row.value, row.std_error),
+                false => println!("  {name:<17} {:.digits$}{unit}", row.value),
+            }
         }
-    }
-    match value(Metric::AttackConverged) {
-        None => println!(
-            "  note              a training of fixed length: leakage is a lower bound; `--protocol verification` trains on"
-        ),
-        Some(converged) if converged < 0.5 => {
-            println!("  note              the attack was still improving when it ended: leakage is a lower bound")
+        match self.value(Metric::AttackConverged) {
+            None => println!(
+                "  note              a training of fixed length: leakage is a lower bound; `--protocol verification` trains on"
+            ),
+            Some(converged) if converged < 0.5 => {
+                println!("  note              the attack was still improving when it ended: leakage is a lower bound")
+            }
+            Some(_) => {}
         }
-        Some(_) => {}
+        println!(
+            "  without features  {:.1} dB (mean image), {:.1} dB (mean colour), {:.1} dB (8×8 thumbnail)",
+            floors.best_constant, floors.mean_colour, floors.thumbnail
+        );
+        println!(
+            "  cost              {}, {} of parameters, {} peak memory, {} uploaded per image",
+            cost.macs, cost.bytes, cost.peak_memory, cost.upload_bytes
+        );
     }
-    println!(
-        "  without features  {:.1} dB (mean image), {:.1} dB (mean colour), {:.1} dB (8×8 thumbnail)",
-        floors.best_constant, floors.mean_colour, floors.thumbnail
-    );
-    println!(
-        "  cost              {}, {} of parameters, {} peak memory, {} uploaded per image",
-        cost.macs, cost.bytes, cost.peak_memory, cost.upload_bytes
-    );
-    Ok(exit::DONE)
 }

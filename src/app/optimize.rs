@@ -12,7 +12,6 @@ use crate::cli::OptimizeArgs;
 use crate::config::BudgetFile;
 use crate::estimate::{CloudAccuracy, DecoderAttack, Estimator, Floors, Laboratory};
 use crate::exec::Executor;
-use crate::features::FeatureCache;
 use crate::measurement::Metric;
 use crate::nn::Device;
 use crate::protocol::Plan;
@@ -49,7 +48,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         write(&study, &record)?;
         record
     } else {
-        let cache = FeatureCache::new(args.folders.results.join("features"));
+        let cache = setup::cache(&args.folders.results, &args.resources);
         let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, device);
         let insights = insights(&laboratory, &admission, &progress)?;
         let candidates = assets.space.candidates(&insights, |cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit));
@@ -67,7 +66,8 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         let estimators: Vec<Box<dyn Estimator>> =
             vec![Box::new(DecoderAttack::new(&laboratory)), Box::new(CloudAccuracy::new(&laboratory))];
         let planned = plan.evaluations + plan.verification_seeds;
-        let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned);
+        let lanes = setup::lanes(&args.resources)?;
+        let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned, lanes);
         let findings = search::run(&problem, &mut executor)?;
         let seconds = executor.spent_seconds();
         let provenance = Provenance { seconds, ..provenance };

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::backbone::{Architecture, Backbone, Layer};
-use crate::cli::{AssetArgs, MachineArgs};
+use crate::cli::{AssetArgs, MachineArgs, ResourceArgs};
 use crate::config::{BudgetFile, FloatPrecision, SpaceFile};
 use crate::data::{self, Parts};
+use crate::exec::Lanes;
+use crate::features::FeatureCache;
 use crate::measurement::Metric;
 use crate::nn::Device;
 use crate::protocol::Plan;
@@ -163,4 +165,19 @@ pub(super) fn machine(args: &MachineArgs) -> Result<Device, AppError> {
             .map_err(|error| problem(error.to_string()))?;
     }
     Ok(args.device.parse()?)
+}
+
+/// How many designs are measured at once.
+pub(super) fn lanes(args: &ResourceArgs) -> Result<Lanes, AppError> {
+    match args.jobs {
+        Some(0) => {
+            Err(AppError::Flag { flag: "jobs", value: "0".to_owned(), problem: "must be at least 1".to_owned() })
+        }
+        jobs => Ok(Lanes::new(jobs)),
+    }
+}
+
+/// The features kept in the folder of studies.
+pub(super) fn cache(results: &Path, args: &ResourceArgs) -> FeatureCache {
+    FeatureCache::new(results.join("features")).limited(args.feature_cache.map(|bytes| bytes.0))
 }

@@ -1,5 +1,7 @@
 //! A set of images in memory.
 
+use std::sync::Arc;
+
 use super::{DataError, Part};
 
 /// A rectangle of pixels.
@@ -22,7 +24,7 @@ impl Region {
     }
 }
 
-/// The square RGB images of one part and their labels.
+/// The square RGB images of one part and their labels. A clone shares them.
 ///
 /// Every prefix is nearly class-balanced if the set came from [`load`](super::load).
 #[derive(Debug, Clone)]
@@ -30,8 +32,8 @@ pub struct ImageSet {
     part: Part,
     side: usize,
     content: Region,
-    pixels: Vec<u8>,
-    labels: Vec<u16>,
+    pixels: Arc<[u8]>,
+    labels: Arc<[u16]>,
     hash: blake3::Hash,
 }
 
@@ -56,7 +58,7 @@ impl ImageSet {
         }
         hasher.update(&pixels);
         let hash = hasher.finalize();
-        Ok(ImageSet { part, side, content, pixels, labels, hash })
+        Ok(ImageSet { part, side, content, pixels: pixels.into(), labels: labels.into(), hash })
     }
 
     /// Which part these images are, or are taken from.

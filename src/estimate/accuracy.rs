@@ -23,7 +23,7 @@ impl Estimator for CloudAccuracy<'_> {
         "cloud net"
     }
 
-    fn estimate(&mut self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
+    fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
         let start = std::time::Instant::now();
         let failed = |source: NnError| EstimateError::Training {
             what: "the cloud net",

@@ -1,15 +1,16 @@
 //! The images and features that every estimator shares, and one design's view of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::backbone::Backbone;
 use crate::data::{ImageSet, Parts, Region};
 use crate::estimate::{EstimateError, Request};
 use crate::features::{
-    ChannelMoments, Extraction, FeatureCache, FeatureError, FeatureView, Standardisation, channel_scores,
+    ChannelMoments, Extraction, FeatureCache, FeatureError, FeatureView, LayerFeatures, Origin, Standardisation,
+    channel_scores,
 };
 use crate::metrics::{Floor, Images, MetricsError, mean_squared_errors, psnr_from_mse};
 use crate::nn::{
@@ -26,6 +27,8 @@ pub struct Laboratory {
     backbone: Backbone,
     cache: FeatureCache,
     device: Device,
+    /// Layers whose features are computed whenever they are read.
+    computed: RwLock<BTreeSet<String>>,
     /// Moments of the first n training images at a layer.
     moments: Mutex<HashMap<(String, usize), Arc<ChannelMoments>>>,
 }
@@ -53,10 +56,10 @@ pub(super) enum Aim {
 impl Laboratory {
     /// A laboratory on `parts`; [`Laboratory::prepare`] fills `cache` before anything is measured.
     pub fn new(parts: Parts, backbone: Backbone, cache: FeatureCache, device: Device) -> Self {
-        Self { parts, backbone, cache, device, moments: Mutex::default() }
+        Self { parts, backbone, cache, device, computed: RwLock::default(), moments: Mutex::default() }
     }
 
-    /// Computes the features of `layers` that the cache lacks; `progress` is told a fraction.
+    /// Computes the features of `layers` that the cache lacks and should keep; `progress` is told a fraction.
     ///
     /// # Errors
     /// [`FeatureError`], also where `interrupt` is set.
@@ -68,12 +71,23 @@ impl Laboratory {
     ) -> Result<(), FeatureError> {
         let sets = [&self.parts.training, &self.parts.validation, &self.parts.evaluation];
         let total: usize = sets.iter().map(|set| set.len()).sum();
+        let origins = self.cache.origins(&self.backbone, layers, self.image_side(), total)?;
+        let of = |origin| {
+            let all = layers.iter().zip(&origins);
+            all.filter(move |&(_, &o)| o == origin).map(|(&layer, _)| layer).collect::<Vec<&str>>()
+        };
+        let kept = of(Origin::Kept);
+        self.cache.make_room(&self.backbone, &kept, &sets)?;
+        self.computed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(of(Origin::Computed).into_iter().map(str::to_owned));
         let mut before = 0;
         for images in sets {
             self.cache.ensure(&mut Extraction {
                 backbone: &self.backbone,
                 images,
-                layers,
+                layers: &kept,
                 device: self.device,
                 interrupt,
                 progress: &mut |done, _| progress((before + done) as f64 / total.max(1) as f64),
@@ -81,6 +95,14 @@ impl Laboratory {
             before += images.len();
         }
         Ok(())
+    }
+
+    /// The features of a part at a layer that was [`prepare`](Self::prepare)d.
+    fn features(&self, layer: &str, images: &ImageSet) -> Result<LayerFeatures, FeatureError> {
+        match self.computed.read().unwrap_or_else(PoisonError::into_inner).contains(layer) {
+            true => LayerFeatures::compute(&self.backbone, layer, images, self.device),
+            false => self.cache.open(&self.backbone, layer, images),
+        }
     }
 
     /// What is known in closed form of `layer`'s channels, from training images alone.
@@ -93,7 +115,7 @@ impl Laboratory {
         /// Images that are held in double precision at a time.
         const CHUNK: usize = 8;
         let set = &self.parts.training;
-        let features = Arc::new(self.cache.open(&self.backbone, layer, set)?);
+        let features = Arc::new(self.features(layer, set)?);
         let scores = channel_scores(&features, set.labels(), self.classes())?;
         let n = set.len().min(MOMENT_IMAGES);
         let moments = ChannelMoments::of(&features, n)?;
@@ -107,7 +129,7 @@ impl Laboratory {
         let mut values = Vec::new();
         for rows in rows.chunks(CHUNK) {
             values.resize(rows.len() * size, 0.0);
-            view.fill(rows, &mut values);
+            view.fill(rows, &mut values)?;
             let pixels: Vec<f32> = rows.iter().flat_map(|&row| to_unit(set.image(row))).collect();
             builder.add(&values, &pixels, &set.labels()[rows[0]..rows[0] + rows.len()]);
         }
@@ -116,18 +138,16 @@ impl Laboratory {
 
     /// Moments of the first `n` training images at `layer`; computed once.
     fn training_moments(&self, layer: &str, n: usize) -> Result<Arc<ChannelMoments>, FeatureError> {
+        // Held while they are computed: designs at one layer that begin together want the same ones. What is computed in
+        // parallel meanwhile never comes back here.
+        let mut known = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (layer.to_owned(), n);
-        let known = |moments: &Mutex<HashMap<_, Arc<ChannelMoments>>>| {
-            moments.lock().ok().and_then(|map| map.get(&key).cloned())
-        };
-        if let Some(found) = known(&self.moments) {
-            return Ok(found);
+        if let Some(found) = known.get(&key) {
+            return Ok(Arc::clone(found));
         }
-        let features = self.cache.open(&self.backbone, layer, &self.parts.training)?;
+        let features = self.features(layer, &self.parts.training)?;
         let moments = Arc::new(ChannelMoments::of(&features, n)?);
-        if let Ok(mut map) = self.moments.lock() {
-            map.insert(key, Arc::clone(&moments));
-        }
+        known.insert(key, Arc::clone(&moments));
         Ok(moments)
     }
 
@@ -187,7 +207,7 @@ impl Laboratory {
         let n_training = limit(&self.parts.training, request.protocol.training_images);
         let moments = self.training_moments(split, n_training)?;
         let pairs = |images, count| -> Result<Pairs<'_>, EstimateError> {
-            let features = Arc::new(self.cache.open(&self.backbone, split, images)?);
+            let features = Arc::new(self.features(split, images)?);
             Ok(Pairs { view: FeatureView::standardised_by(&moments, features, channels)?, images, count })
         };
         let scored = match request.protocol.scored_part {
@@ -234,8 +254,8 @@ impl Dataset for Aimed<'_> {
         self.pairs.count
     }
 
-    fn features(&self, rows: &[usize], out: &mut [f32]) {
-        self.pairs.view.fill(rows, out);
+    fn features(&self, rows: &[usize], out: &mut [f32]) -> Result<(), NnError> {
+        self.pairs.view.fill(rows, out).map_err(|error| NnError::Data(Box::new(error)))
     }
 
     fn targets(&self, rows: &[usize], out: &mut Targets) {
@@ -339,7 +359,7 @@ impl Bench<'_> {
         let rows: Vec<usize> = (0..pairs.count).collect();
         for rows in rows.chunks(BATCH) {
             features.resize(rows.len() * image, 0.0);
-            pairs.view.fill(rows, &mut features);
+            pairs.view.fill(rows, &mut features).map_err(|error| NnError::Data(Box::new(error)))?;
             net.predict(&features, rows.len(), &mut output)?;
             all.extend_from_slice(&output);
         }

@@ -27,7 +27,7 @@ impl Estimator for MockEstimator {
         "mock"
     }
 
-    fn estimate(&mut self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
+    fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
         if watch.progress("mock", 0.5).is_break() {
             return Err(EstimateError::Interrupted);
         }

@@ -8,7 +8,7 @@ use super::cache::Wanted;
 use super::file::Writer;
 use crate::backbone::{Backbone, LocalNet};
 use crate::data::ImageSet;
-use crate::nn::{Device, Frozen, NnError};
+use crate::nn::{Device, Frozen};
 
 /// Images that are preprocessed and run at a time.
 const CHUNK: usize = 64;
@@ -73,21 +73,10 @@ pub(super) fn run(wanted: &[Wanted], extraction: &mut Extraction<'_>) -> Result<
                 }
                 Ok(())
             })
-            .map_err(from_net)?;
+            .map_err(FeatureError::from_net)?;
         done += n;
     }
     writers.into_iter().try_for_each(Writer::finish)
-}
-
-/// The error of a writer inside the net's run is the writer's.
-fn from_net(error: NnError) -> FeatureError {
-    match error {
-        NnError::Sink { tap, source } => match source.downcast::<FeatureError>() {
-            Ok(error) => *error,
-            Err(source) => FeatureError::Net(NnError::Sink { tap, source }),
-        },
-        error => FeatureError::Net(error),
-    }
 }
 
 #[cfg(test)]

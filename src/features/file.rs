@@ -15,6 +15,8 @@ use rayon::prelude::*;
 
 use super::FeatureError;
 
+/// Ending of the files' names.
+pub(super) const ENDING: &str = "f16";
 pub(super) const HEADER_LEN: usize = 128;
 const MAGIC: &[u8; 8] = b"PNFEATUR";
 const VERSION: u32 = 1;
@@ -131,27 +133,9 @@ impl Writer {
 
     /// Appends activations of whole images. The first ones fix the scale.
     pub fn append(&mut self, values: &[f32]) -> Result<(), FeatureError> {
-        let largest = values.par_chunks(CHUNK).map(largest).reduce(|| 0.0, largest_of);
-        let exponent = *self.exponent.get_or_insert_with(|| exponent_for(largest));
-        let limit = f32::from(f16::MAX) * 2_f32.powi(exponent);
-        if largest.is_nan() || largest > limit {
-            return Err(FeatureError::Overflow { layer: self.layer, value: largest, limit });
-        }
-        let factor = 2_f32.powi(-exponent);
-        let mut bytes = vec![0; values.len() * size_of::<f16>()];
-        bytes.par_chunks_mut(CHUNK * size_of::<f16>()).zip(values.par_chunks(CHUNK)).for_each_init(
-            || (vec![0.0; CHUNK], vec![f16::ZERO; CHUNK]),
-            |(scaled, halves), (bytes, values)| {
-                let (scaled, halves) = (&mut scaled[..values.len()], &mut halves[..values.len()]);
-                for (scaled, value) in scaled.iter_mut().zip(values) {
-                    *scaled = value * factor;
-                }
-                halves.convert_from_f32_slice(scaled);
-                for (bytes, half) in bytes.chunks_exact_mut(2).zip(halves) {
-                    bytes.copy_from_slice(&half.to_le_bytes());
-                }
-            },
-        );
+        let exponent = *self.exponent.get_or_insert_with(|| exponent_for(largest_in(values)));
+        let mut bytes = Vec::new();
+        encode(values, exponent, self.layer, &mut bytes)?;
         self.crc.update(&bytes);
         self.write(&bytes)
     }
@@ -189,6 +173,41 @@ impl Drop for Writer {
     }
 }
 
+/// Appends activations of `layer` to `bytes` as little-endian halves, divided by `2^exponent`.
+pub(super) fn encode(
+    values: &[f32],
+    exponent: i32,
+    layer: &'static str,
+    bytes: &mut Vec<u8>,
+) -> Result<(), FeatureError> {
+    let (largest, limit) = (largest_in(values), f32::from(f16::MAX) * 2_f32.powi(exponent));
+    if largest.is_nan() || largest > limit {
+        return Err(FeatureError::Overflow { layer, value: largest, limit });
+    }
+    let factor = 2_f32.powi(-exponent);
+    let start = bytes.len();
+    bytes.resize(start + values.len() * size_of::<f16>(), 0);
+    bytes[start..].par_chunks_mut(CHUNK * size_of::<f16>()).zip(values.par_chunks(CHUNK)).for_each_init(
+        || (vec![0.0; CHUNK], vec![f16::ZERO; CHUNK]),
+        |(scaled, halves), (bytes, values)| {
+            let (scaled, halves) = (&mut scaled[..values.len()], &mut halves[..values.len()]);
+            for (scaled, value) in scaled.iter_mut().zip(values) {
+                *scaled = value * factor;
+            }
+            halves.convert_from_f32_slice(scaled);
+            for (bytes, half) in bytes.chunks_exact_mut(2).zip(halves) {
+                bytes.copy_from_slice(&half.to_le_bytes());
+            }
+        },
+    );
+    Ok(())
+}
+
+/// The largest magnitude of many values; NaN if any is.
+fn largest_in(values: &[f32]) -> f32 {
+    values.par_chunks(CHUNK).map(largest).reduce(|| 0.0, largest_of)
+}
+
 /// The largest magnitude; NaN if any value is.
 fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |largest, value| largest_of(largest, value.abs()))
@@ -199,7 +218,7 @@ fn largest_of(a: f32, b: f32) -> f32 {
 }
 
 /// The least power of two at which `largest · 2^HEADROOM` fits into f16.
-fn exponent_for(largest: f32) -> i32 {
+pub(super) fn exponent_for(largest: f32) -> i32 {
     let fits = |exponent: &i32| largest * 2_f32.powi(HEADROOM - exponent) <= f32::from(f16::MAX);
     if largest > 0.0 { (-24..=64).find(fits).unwrap_or(64) } else { 0 }
 }

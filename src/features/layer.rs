@@ -1,4 +1,4 @@
-//! The features of one part of the data at one layer, mapped from their file.
+//! The features of one part of the data at one layer: mapped from their file, or computed whenever they are read.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,21 +6,31 @@ use std::path::Path;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
+use rayon::prelude::*;
 
 use super::FeatureError;
+use super::computed::Computed;
 use super::file::{self, Contents, HEADER_LEN};
+use crate::backbone::Backbone;
+use crate::data::ImageSet;
+use crate::nn::Device;
 
-/// All channels of a layer for the images of one part, `[n, side, side, channels]`, mapped into memory.
-///
-/// Pages that are read count as the process's memory until this is dropped, but the system can take them back.
+/// All channels of a layer for the images of one part, `[n, side, side, channels]`.
 #[derive(Debug)]
 pub struct LayerFeatures {
-    map: Mmap,
+    source: Source,
     n: usize,
     side: usize,
     channels: usize,
     /// A stored value times this is the activation.
     scale: f32,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Pages that are read count as the process's memory until this is dropped, but the system can take them back.
+    Mapped(Mmap),
+    Computed(Box<Computed>),
 }
 
 impl LayerFeatures {
@@ -40,7 +50,19 @@ impl LayerFeatures {
             return Err(FeatureError::NotCached { path: path() });
         }
         let &Contents { n, side, channels, .. } = contents;
-        Ok(LayerFeatures { map, n, side, channels, scale: 2_f32.powi(exponent) })
+        Ok(LayerFeatures { source: Source::Mapped(map), n, side, channels, scale: 2_f32.powi(exponent) })
+    }
+
+    /// Features that are kept nowhere: `device` runs the local net whenever some are read. They equal those of a file.
+    ///
+    /// # Errors
+    /// [`FeatureError::Backbone`] for a layer that the backbone has no weights for; [`FeatureError::Net`].
+    pub fn compute(backbone: &Backbone, layer: &str, images: &ImageSet, device: Device) -> Result<Self, FeatureError> {
+        let layer = *backbone.layer(layer)?;
+        let side = backbone.architecture().shape(&layer, images.side())?.side;
+        let computed = Computed::new(backbone, layer, images, device)?;
+        let (n, channels, scale) = (images.len(), layer.out_channels, 2_f32.powi(computed.exponent()));
+        Ok(LayerFeatures { source: Source::Computed(Box::new(computed)), n, side, channels, scale })
     }
 
     /// Number of images.
@@ -68,37 +90,56 @@ impl LayerFeatures {
         self.scale
     }
 
-    /// The stored halves of some positions of an image, `[positions, channels]`, as little-endian bytes.
-    pub(super) fn stored(&self, row: usize, positions: std::ops::Range<usize>) -> &[u8] {
-        let width = self.channels * size_of::<f16>();
-        let start = HEADER_LEN + row * self.side * self.side * width;
-        &self.map[start + positions.start * width..start + positions.end * width]
+    /// Fills an equal share of `out` for each of some images by `decode`, from the stored halves of the image, `[side,
+    /// side, channels]`, as little-endian bytes.
+    pub(super) fn read<T: Send>(
+        &self,
+        rows: &[usize],
+        out: &mut [T],
+        decode: impl Fn(&[u8], &mut [T]) + Sync,
+    ) -> Result<(), FeatureError> {
+        /// Images of which all channels stand in memory.
+        const BLOCK: usize = 32;
+        let size = self.side * self.side * self.channels * size_of::<f16>();
+        let share = out.len() / rows.len().max(1);
+        match &self.source {
+            Source::Mapped(map) => out.par_chunks_exact_mut(share).zip(rows).for_each(|(out, &row)| {
+                decode(&map[HEADER_LEN + row * size..][..size], out);
+            }),
+            Source::Computed(computed) => {
+                let mut bytes = Vec::new();
+                for (out, rows) in out.chunks_mut(BLOCK * share).zip(rows.chunks(BLOCK)) {
+                    computed.read(rows, &mut bytes)?;
+                    out.par_chunks_exact_mut(share).zip(bytes.par_chunks_exact(size)).for_each(|(out, bytes)| {
+                        decode(bytes, out);
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// The activations of some positions of an image, `[positions, channels]`, with no standardisation.
-    pub(super) fn activations(
-        &self,
-        row: usize,
-        positions: std::ops::Range<usize>,
-        halves: &mut Vec<f16>,
-        out: &mut Vec<f32>,
-    ) {
-        decode(self.stored(row, positions), halves);
-        out.resize(halves.len(), 0.0);
-        halves.convert_to_f32_slice(out);
-        for value in out {
-            *value *= self.scale;
-        }
+    /// Replaces `out` by the activations of some images, `[rows, side, side, channels]`, with no standardisation.
+    pub(super) fn activations(&self, rows: &[usize], out: &mut Vec<f32>) -> Result<(), FeatureError> {
+        out.resize(rows.len() * self.side * self.side * self.channels, 0.0);
+        self.read(rows, out, |bytes, out| {
+            let mut halves = Vec::new();
+            decode(bytes, &mut halves);
+            halves.convert_to_f32_slice(out);
+            for value in out {
+                *value *= self.scale;
+            }
+        })
     }
 
     /// The activations of one image, `[side, side, channels]`, with no standardisation.
     ///
     /// # Errors
-    /// [`FeatureError::Rows`] if there is no such image.
+    /// [`FeatureError::Rows`] if there is no such image; [`FeatureError::Net`] where features are computed.
     pub fn image(&self, row: usize) -> Result<Vec<f32>, FeatureError> {
         self.check_rows(row + 1)?;
-        let (mut halves, mut out) = (Vec::new(), Vec::new());
-        self.activations(row, 0..self.side * self.side, &mut halves, &mut out);
+        let mut out = Vec::new();
+        self.activations(&[row], &mut out)?;
         Ok(out)
     }
 
@@ -118,7 +159,11 @@ pub(super) fn decode(bytes: &[u8], halves: &mut Vec<f16>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{layer_features, six};
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::FeatureCache;
+    use super::super::fixtures::{backbone, ensure, images, layer_features, six};
+    use super::*;
 
     #[test]
     fn activations_come_back_to_half_precision() {
@@ -128,6 +173,23 @@ mod tests {
         let features = layer_features(1, 10, 40, &values);
         for (found, expected) in features.image(0).unwrap().iter().zip(values) {
             assert!((found - expected).abs() <= expected / 2048.0, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn computed_features_are_those_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (net, images) = (backbone(1), images(70));
+        for layer in ["conv1_1", "conv1_2"] {
+            ensure(folder.path(), &net, &images, &[layer], &AtomicBool::new(false)).unwrap();
+            let kept = FeatureCache::new(folder.path()).open(&net, layer, &images).unwrap();
+            let computed = LayerFeatures::compute(&net, layer, &images, Device::Cpu).unwrap();
+            assert_eq!((computed.len(), computed.side(), computed.channels()), (70, 16, 64));
+            let rows = [69, 3, 40, 3, 0].repeat(9);
+            let (mut expected, mut found) = (Vec::new(), Vec::new());
+            kept.activations(&rows, &mut expected).unwrap();
+            computed.activations(&rows, &mut found).unwrap();
+            assert!(expected == found && expected.iter().any(|&value| value > 0.1));
         }
     }
 

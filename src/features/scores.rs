@@ -1,12 +1,17 @@
 //! How well single channels tell the classes apart: Fisher's linear discriminant.
 
-use half::f16;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{FeatureError, LayerFeatures};
 
 /// Bytes of sums that one thread works on, so that they stay in its cache.
 const BLOCK_BYTES: usize = 1 << 18;
+/// Bytes of sums that stand in memory.
+const SLAB_BYTES: usize = 1 << 27;
+/// Images that are read at a time.
+const LOADED: usize = 64;
 
 /// Scores of every channel of a layer, from training images and their labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,24 +78,33 @@ pub fn channel_scores(features: &LayerFeatures, labels: &[u16], classes: usize) 
     }
     let channels = features.channels();
     let positions = features.side() * features.side();
-    // Threads take positions, not images, so that class sums of a whole map never stand in memory, and every sum is
-    // formed in the same order whatever the number of threads.
+    // Threads take positions, not images, so that every sum is formed in the same order whatever the number of threads;
+    // and all images are read once for as many positions as have their class sums in memory.
     let block = (BLOCK_BYTES / (classes * channels * size_of::<f64>())).clamp(1, positions);
-    let starts: Vec<usize> = (0..positions).step_by(block).collect();
-    let blocks: Vec<Block> = starts
-        .into_par_iter()
-        .map(|start| Block::of(features, labels, &counts, start..positions.min(start + block)))
-        .collect();
-
+    let slab = (SLAB_BYTES / BLOCK_BYTES).max(1) * block;
     let mut map = vec![Scatter::default(); channels];
     let mut dead = vec![true; channels];
-    for block in blocks {
-        for (channel, scatter) in block.scatter.into_iter().enumerate() {
-            map[channel].add(scatter);
-            dead[channel] &= block.dead[channel];
+    let mut means = vec![0.0; labels.len() * channels];
+    for start in (0..positions).step_by(slab) {
+        let mut blocks: Vec<Block> = (start..positions.min(start + slab))
+            .step_by(block)
+            .map(|start| Block::new(start..positions.min(start + block), classes, channels))
+            .collect();
+        let rows: Vec<usize> = (0..labels.len()).collect();
+        let mut values = Vec::new();
+        for rows in rows.chunks(LOADED) {
+            features.activations(rows, &mut values)?;
+            let labels = &labels[rows[0]..rows[0] + rows.len()];
+            blocks.par_iter_mut().for_each(|block| block.add(&values, labels, channels, positions));
+            if start == 0 {
+                let means = &mut means[rows[0] * channels..][..rows.len() * channels];
+                add_means(&values, channels, positions, means);
+            }
+        }
+        for block in blocks {
+            block.finish(&counts, &mut map, &mut dead);
         }
     }
-    let means = means_over_positions(features, labels.len());
     let pooled = pooled_scatter(&means, channels, labels, &counts);
     Ok(ChannelScores {
         fisher_map: map.into_iter().map(Scatter::fisher).collect(),
@@ -99,58 +113,56 @@ pub fn channel_scores(features: &LayerFeatures, labels: &[u16], classes: usize) 
     })
 }
 
-/// What some positions contribute.
+/// The sums of some positions.
 struct Block {
-    /// Of each channel, summed over the positions.
-    scatter: Vec<Scatter>,
-    dead: Vec<bool>,
+    positions: Range<usize>,
+    /// `[classes, positions, channels]`.
+    class_sums: Vec<f64>,
+    /// `[positions, channels]`.
+    squares: Vec<f64>,
 }
 
 impl Block {
-    fn of(features: &LayerFeatures, labels: &[u16], counts: &[u64], positions: std::ops::Range<usize>) -> Self {
-        let channels = features.channels();
+    fn new(positions: Range<usize>, classes: usize, channels: usize) -> Self {
         let size = positions.len() * channels;
-        let mut class_sums = vec![0.0_f64; counts.len() * size];
-        let mut squares = vec![0.0_f64; size];
-        let (mut halves, mut values) = (Vec::<f16>::new(), Vec::new());
-        for (row, &label) in labels.iter().enumerate() {
-            features.activations(row, positions.clone(), &mut halves, &mut values);
-            let class = usize::from(label) * size;
-            let class_sums = &mut class_sums[class..class + size];
-            for ((&value, sum), square) in values.iter().zip(class_sums).zip(&mut squares) {
+        Block { positions, class_sums: vec![0.0; classes * size], squares: vec![0.0; size] }
+    }
+
+    /// Adds images, `[images, positions, channels]` of all `positions`.
+    fn add(&mut self, values: &[f32], labels: &[u16], channels: usize, positions: usize) {
+        let size = self.squares.len();
+        for (image, &label) in values.chunks_exact(positions * channels).zip(labels) {
+            let values = &image[self.positions.start * channels..][..size];
+            let class_sums = &mut self.class_sums[usize::from(label) * size..][..size];
+            for ((&value, sum), square) in values.iter().zip(class_sums).zip(&mut self.squares) {
                 let value = f64::from(value);
                 *sum += value;
                 *square += value * value;
             }
         }
-        let mut scatter = vec![Scatter::default(); channels];
-        let mut dead = vec![true; channels];
-        for (feature, &square) in squares.iter().enumerate() {
-            let class_sums = class_sums.iter().skip(feature).step_by(size).copied();
-            scatter[feature % channels].add(self::scatter(class_sums, counts, square));
+    }
+
+    /// Adds the scatter of its features to their channels'; a channel with any signal is not dead.
+    fn finish(self, counts: &[u64], map: &mut [Scatter], dead: &mut [bool]) {
+        let (size, channels) = (self.squares.len(), map.len());
+        for (feature, &square) in self.squares.iter().enumerate() {
+            let class_sums = self.class_sums.iter().skip(feature).step_by(size).copied();
+            map[feature % channels].add(scatter(class_sums, counts, square));
             dead[feature % channels] &= square == 0.0;
         }
-        Block { scatter, dead }
     }
 }
 
-/// The mean of each channel over the positions of each of the first `n` images, `[n, channels]`.
-fn means_over_positions(features: &LayerFeatures, n: usize) -> Vec<f64> {
-    let channels = features.channels();
-    let positions = features.side() * features.side();
-    let mut means = vec![0.0; n * channels];
-    means.par_chunks_exact_mut(channels).enumerate().for_each_init(
-        || (Vec::<f16>::new(), Vec::new()),
-        |(halves, values), (row, means)| {
-            features.activations(row, 0..positions, halves, values);
-            for position in values.chunks_exact(channels) {
-                for (mean, &value) in means.iter_mut().zip(position) {
-                    *mean += f64::from(value) / positions as f64;
-                }
+/// Adds the mean of each channel over the positions of each image to `means`, `[images, channels]`.
+fn add_means(values: &[f32], channels: usize, positions: usize, means: &mut [f64]) {
+    let images = values.par_chunks_exact(positions * channels);
+    means.par_chunks_exact_mut(channels).zip(images).for_each(|(means, image)| {
+        for position in image.chunks_exact(channels) {
+            for (mean, &value) in means.iter_mut().zip(position) {
+                *mean += f64::from(value) / positions as f64;
             }
-        },
-    );
-    means
+        }
+    });
 }
 
 /// The scatter of each channel's mean over positions; `means` is `[images, channels]`.

@@ -1,12 +1,13 @@
 //! Mean and spread of every channel over training images, and the standardisation that they give.
 
-use half::f16;
 use rayon::prelude::*;
 
 use super::{FeatureError, LayerFeatures};
 
 /// Images whose sums one thread forms; fixed, so that sums do not depend on the number of threads.
 const BLOCK: usize = 16;
+/// Blocks that stand in memory at a time.
+const LOADED: usize = 8;
 /// A channel's standard deviation counts as at least this share of that of all kept features.
 const RELATIVE_FLOOR: f64 = 1e-3;
 /// The standard deviation of all kept features counts as at least this.
@@ -31,31 +32,17 @@ impl ChannelMoments {
         features.check_rows(n)?;
         let channels = features.channels();
         let positions = features.side() * features.side();
-        let starts: Vec<usize> = (0..n).step_by(BLOCK).collect();
-        let blocks: Vec<[Vec<f64>; 2]> = starts
-            .into_par_iter()
-            .map_init(
-                || (Vec::<f16>::new(), Vec::new()),
-                |(halves, values), start| {
-                    let [mut sum, mut square] = [vec![0.0; channels], vec![0.0; channels]];
-                    for row in start..n.min(start + BLOCK) {
-                        features.activations(row, 0..positions, halves, values);
-                        for position in values.chunks_exact(channels) {
-                            for ((sum, square), &value) in sum.iter_mut().zip(&mut square).zip(position) {
-                                let value = f64::from(value);
-                                *sum += value;
-                                *square += value * value;
-                            }
-                        }
-                    }
-                    [sum, square]
-                },
-            )
-            .collect();
+        let rows: Vec<usize> = (0..n).collect();
+        let mut values = Vec::new();
         let [mut mean, mut deviation] = [vec![0.0; channels], vec![0.0; channels]];
-        for [sum, square] in blocks {
-            add(&mut mean, &sum);
-            add(&mut deviation, &square);
+        for rows in rows.chunks(LOADED * BLOCK) {
+            features.activations(rows, &mut values)?;
+            let blocks: Vec<[Vec<f64>; 2]> =
+                values.par_chunks(BLOCK * positions * channels).map(|values| sums(values, channels)).collect();
+            for [sum, square] in blocks {
+                add(&mut mean, &sum);
+                add(&mut deviation, &square);
+            }
         }
         let count = (n * positions) as u64;
         for (mean, deviation) in mean.iter_mut().zip(&mut deviation) {
@@ -102,6 +89,19 @@ impl ChannelMoments {
                 .collect(),
         })
     }
+}
+
+/// Sum and sum of squares of each channel.
+fn sums(values: &[f32], channels: usize) -> [Vec<f64>; 2] {
+    let [mut sum, mut square] = [vec![0.0; channels], vec![0.0; channels]];
+    for position in values.chunks_exact(channels) {
+        for ((sum, square), &value) in sum.iter_mut().zip(&mut square).zip(position) {
+            let value = f64::from(value);
+            *sum += value;
+            *square += value * value;
+        }
+    }
+    [sum, square]
 }
 
 /// Standard deviation of `count` values from their sum of squared deviations.

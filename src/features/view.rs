@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use rayon::prelude::*;
 
 use super::layer::decode;
 use super::{ChannelMoments, FeatureError, LayerFeatures, Standardisation};
@@ -68,35 +67,36 @@ impl FeatureView {
 
     /// Writes the features of some images to `out`, `[rows, side, side, depth]`.
     ///
+    /// # Errors
+    /// [`FeatureError::Net`] or [`FeatureError::Overflow`], where features are computed.
+    ///
     /// # Panics
     /// If `out` has another length, or a row is not below [`len`](Self::len).
-    pub fn fill(&self, rows: &[usize], out: &mut [f32]) {
+    pub fn fill(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
         let size = self.side() * self.side() * self.depth();
         assert_eq!(out.len(), rows.len() * size, "a place for every feature");
         let order = ChannelOrder::of(&self.channels, self.features.channels());
-        out.par_chunks_exact_mut(size).zip(rows).for_each_init(Vec::new, |halves, (out, &row)| {
-            self.gather(row, &order, halves);
+        self.features.read(rows, out, |stored, out| {
+            let mut halves = Vec::with_capacity(size);
+            self.gather(stored, &order, &mut halves);
             halves.convert_to_f32_slice(out);
             self.standardise(out);
-        });
+        })
     }
 
-    /// The stored halves of the kept channels, `[side, side, depth]`.
-    fn gather(&self, row: usize, order: &ChannelOrder, halves: &mut Vec<f16>) {
+    /// The kept channels, `[side, side, depth]`, of an image's stored halves.
+    fn gather(&self, stored: &[u8], order: &ChannelOrder, halves: &mut Vec<f16>) {
         let width = self.features.channels() * size_of::<f16>();
-        let stored = self.features.stored(row, 0..self.side() * self.side());
         match order {
             ChannelOrder::All => decode(stored, halves),
             ChannelOrder::Run { start } => {
                 let run = start * size_of::<f16>()..(start + self.depth()) * size_of::<f16>();
-                halves.clear();
                 for position in stored.chunks_exact(width) {
                     let run = position[run.clone()].chunks_exact(2);
                     halves.extend(run.map(|pair| f16::from_le_bytes([pair[0], pair[1]])));
                 }
             }
             ChannelOrder::Scattered => {
-                halves.clear();
                 for position in stored.chunks_exact(width) {
                     halves.extend(self.channels.iter().map(|&channel| {
                         let at = usize::from(channel) * size_of::<f16>();
@@ -151,7 +151,7 @@ mod tests {
             let Standardisation { mean, inverse_sd } = training.standardise(&channels).unwrap();
             let rows = [5, 0, 5];
             let mut found = vec![f32::NAN; rows.len() * 4 * channels.len()];
-            view.fill(&rows, &mut found);
+            view.fill(&rows, &mut found).unwrap();
             let mut expected = Vec::new();
             for row in rows {
                 for position in 0..4 {

@@ -46,6 +46,9 @@ pub enum NnError {
         /// What differs from what is needed.
         reason: String,
     },
+    /// The data set failed.
+    #[error("the training data can't be read")]
+    Data(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An option lies outside its domain.
     #[error("option `{option}` is {value}: it must be {accepted}")]
     Option {

@@ -2,8 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use rayon::prelude::*;
-
 use super::error::NnError;
 use super::loss::{Target, loss};
 use super::network::Network;
@@ -70,8 +68,11 @@ pub trait Dataset: Sync {
         self.len() == 0
     }
 
-    /// Writes the features of `rows`, `[rows, height, width, channels]`. Called from several threads at once.
-    fn features(&self, rows: &[usize], out: &mut [f32]);
+    /// Writes the features of `rows`, `[rows, height, width, channels]`; in parallel where that pays.
+    ///
+    /// # Errors
+    /// Whatever keeps the features from being read.
+    fn features(&self, rows: &[usize], out: &mut [f32]) -> Result<(), NnError>;
 
     /// Writes the targets of `rows` into [`Targets::labels`] or [`Targets::images`].
     fn targets(&self, rows: &[usize], out: &mut Targets);
@@ -192,7 +193,7 @@ pub fn fit(
         shuffle(&mut order, &mut rng);
         let mut sum = 0.0;
         for rows in order.chunks(options.batch) {
-            batch.load(train, rows);
+            batch.load(train, rows)?;
             if options.flips {
                 batch.flip(output, |_| uniform(&mut rng) < 0.5);
             }
@@ -270,7 +271,7 @@ pub fn evaluate(net: &mut dyn Network, dataset: &dyn Dataset, batch: usize) -> R
         return Err(NnError::Batch { n: 0, reason: "the data set is empty".to_owned() });
     }
     for rows in order.chunks(batch.max(1)) {
-        buffer.load(dataset, rows);
+        buffer.load(dataset, rows)?;
         net.predict(&buffer.features, rows.len(), &mut output)?;
         sum += f64::from(loss(&output, rows.len(), buffer.targets.as_target())?) * rows.len() as f64;
     }
@@ -320,17 +321,12 @@ impl Batch {
         Self { input, features: Vec::new(), targets: Targets::default() }
     }
 
-    /// Gathers these rows, the features in parallel.
-    fn load(&mut self, dataset: &dyn Dataset, rows: &[usize]) {
-        /// Rows that one thread gathers at a time.
-        const GRAIN: usize = 4;
-        let per_image = self.input.len();
-        self.features.resize(rows.len() * per_image, 0.0);
-        self.features
-            .par_chunks_mut(GRAIN * per_image)
-            .zip(rows.par_chunks(GRAIN))
-            .for_each(|(out, rows)| dataset.features(rows, out));
+    /// Gathers these rows.
+    fn load(&mut self, dataset: &dyn Dataset, rows: &[usize]) -> Result<(), NnError> {
+        self.features.resize(rows.len() * self.input.len(), 0.0);
+        dataset.features(rows, &mut self.features)?;
         dataset.targets(rows, &mut self.targets);
+        Ok(())
     }
 
     /// Mirrors the images that `pick` picks, features and target images alike.
@@ -373,10 +369,11 @@ mod tests {
             self.0
         }
 
-        fn features(&self, rows: &[usize], out: &mut [f32]) {
+        fn features(&self, rows: &[usize], out: &mut [f32]) -> Result<(), NnError> {
             for (out, &row) in out.chunks_mut(2).zip(rows) {
                 out.copy_from_slice(&[(row as f32).sin(), (row as f32).cos()]);
             }
+            Ok(())
         }
 
         fn targets(&self, rows: &[usize], out: &mut Targets) {

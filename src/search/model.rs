@@ -125,6 +125,21 @@ impl Models {
         Ok(Self { processes, diagnostics })
     }
 
+    /// The models after `candidate` was measured to be what they predict of it: less uncertain there, and of the same
+    /// hyperparameters.
+    ///
+    /// # Errors
+    /// [`SurrogateError`] where a candidate's features are not numbers.
+    pub fn believing(&self, candidate: &Candidate) -> Result<Self, SurrogateError> {
+        let believe = |(metric, process): &(Metric, GaussianProcess)| {
+            let (features, category) = (candidate.features(), candidate.split_index);
+            let value = process.predict(&features, category).mean;
+            Ok((*metric, process.condition(Row { features, category, value, variance: 0.0 })?))
+        };
+        let processes = self.processes.iter().map(believe).collect::<Result<_, SurrogateError>>()?;
+        Ok(Self { processes, diagnostics: self.diagnostics.clone() })
+    }
+
     /// How well each model predicts what it has not seen.
     pub fn diagnostics(&self) -> &[Diagnostics] {
         &self.diagnostics

@@ -1,38 +1,44 @@
 //! The whole loop on a mock estimator: seconds, not minutes, and an answer that is known.
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::backbone::Architecture;
 use crate::config::{EffortLevel, PrecisionEntry};
 use crate::estimate::mock::{MockEstimator, truth};
 use crate::estimate::{Estimator, Watch};
-use crate::exec::Observer;
+use crate::exec::{Lanes, Observer};
 use crate::space::{ChannelChoice, Cost, Design, Selection};
 use crate::store::{Header, Inputs, Study};
 
-/// Counts fresh measurements and interrupts before the one of number `stop`.
+/// Counts fresh measurements, on so many lanes, and interrupts those that begin after `stop` of them.
 #[derive(Default)]
 struct Counter {
-    fresh: Cell<usize>,
+    fresh: AtomicUsize,
     stop: Option<usize>,
+    lanes: usize,
 }
 
-impl Watch for Counter {
-    fn progress(&self, _: &str, _: f64) -> ControlFlow<()> {
-        match self.stop {
-            Some(stop) if self.fresh.get() >= stop => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
+impl Counter {
+    fn fresh(&self) -> usize {
+        self.fresh.load(Ordering::Relaxed)
     }
 }
 
 impl Observer for Counter {
     fn started(&self, _: &Job<'_>, _: usize, _: usize) {}
-    fn finished(&self, _: &Evaluation, fresh: bool) {
-        self.fresh.set(self.fresh.get() + usize::from(fresh));
+
+    fn progress(&self, _: usize, _: &str, _: f64) -> ControlFlow<()> {
+        match self.stop {
+            Some(stop) if self.fresh() >= stop => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn finished(&self, _: &Evaluation, _: usize, fresh: bool) {
+        self.fresh.fetch_add(usize::from(fresh), Ordering::Relaxed);
     }
 }
 
@@ -99,7 +105,7 @@ fn solve_within(
         Problem { candidates: &candidates, bounds: &bounds, confidence: 0.95, floor: FLOOR, seed: 3, plan, seconds };
     let (study, recovered) = study(dir);
     let estimators: Vec<Box<dyn Estimator>> = vec![Box::new(mock())];
-    let mut executor = Executor::new(study, &recovered, estimators, counter, 18);
+    let mut executor = Executor::new(study, &recovered, estimators, counter, 18, Lanes::new(Some(counter.lanes)));
     let findings = run(&problem, &mut executor)?;
     Ok((findings, candidates))
 }
@@ -204,9 +210,27 @@ fn an_interrupted_study_resumes_to_the_same_answer_and_repeats_nothing() {
     assert_eq!(found.verdicts, expected.verdicts);
     let order = |f: &Findings| f.measured.iter().map(|(i, _)| *i).collect::<Vec<_>>();
     assert_eq!(order(&found), order(&expected));
-    assert_eq!(first.fresh.get(), 7);
+    assert_eq!(first.fresh(), 7);
     let total = expected.measured.len() + expected.verdicts.iter().map(|v| v.seeds.len()).sum::<usize>();
-    assert_eq!(first.fresh.get() + second.fresh.get(), total);
+    assert_eq!(first.fresh() + second.fresh(), total);
+}
+
+#[test]
+fn designs_side_by_side_change_nothing_and_resume_alike() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let order = |f: &Findings| f.measured.iter().map(|(i, e)| (*i, e.order)).collect::<Vec<_>>();
+    let alone = tempfile::tempdir().unwrap();
+    let (expected, _) = solve(alone.path(), 26.5, honest, &Counter::default()).unwrap();
+    let together = tempfile::tempdir().unwrap();
+    let first = Counter { stop: Some(5), lanes: 3, ..Counter::default() };
+    let stopped = pool.install(|| solve(together.path(), 26.5, honest, &first));
+    assert!(matches!(stopped, Err(SearchError::Exec(ExecError::Interrupted))));
+    let second = Counter { lanes: 3, ..Counter::default() };
+    let (found, _) = pool.install(|| solve(together.path(), 26.5, honest, &second)).unwrap();
+    assert_eq!((found.chosen, &found.verdicts), (expected.chosen, &expected.verdicts));
+    assert_eq!(order(&found), order(&expected));
+    let total = expected.measured.len() + expected.verdicts.iter().map(|v| v.seeds.len()).sum::<usize>();
+    assert_eq!(first.fresh() + second.fresh(), total);
 }
 
 #[test]
@@ -219,7 +243,7 @@ fn a_limit_on_time_ends_the_search_and_a_resumed_one_ends_alike() {
     let second = Counter::default();
     let (again, _) = solve_within(folder.path(), 26.5, Some(1e-9), honest, &second).unwrap();
     assert_eq!((again.chosen, again.status, again.measured.len()), (found.chosen, found.status, 1));
-    assert_eq!(second.fresh.get(), 0, "nothing is measured again");
+    assert_eq!(second.fresh(), 0, "nothing is measured again");
 }
 
 #[test]
@@ -260,7 +284,7 @@ impl Estimator for Failing {
         "failing"
     }
     fn estimate(
-        &mut self,
+        &self,
         request: &crate::estimate::Request<'_>,
         watch: &dyn Watch,
     ) -> Result<crate::estimate::Estimate, crate::estimate::EstimateError> {
@@ -282,7 +306,7 @@ fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
         Problem { candidates: &candidates, bounds: &bounds, confidence, floor: FLOOR, seed: 3, plan, seconds };
     let (study, recovered) = study(folder.path());
     let counter = Counter::default();
-    let mut executor = Executor::new(study, &recovered, vec![Box::new(Failing)], &counter, 20);
+    let mut executor = Executor::new(study, &recovered, vec![Box::new(Failing)], &counter, 20, Lanes::new(Some(2)));
     let findings = run(&problem, &mut executor).unwrap();
     assert_eq!(findings.status, Status::Verified);
     let failed: Vec<_> = (executor.evaluations().into_iter())

@@ -117,7 +117,7 @@ impl Estimator for DecoderAttack<'_> {
         "decoder"
     }
 
-    fn estimate(&mut self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
+    fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
         let start = std::time::Instant::now();
         let bench = self.laboratory.bench(request)?;
         let Attack { rows: mut measurements, gallery, curves } = self.train(&bench, request, watch)?;

@@ -1,0 +1,104 @@
+//! Features that are computed whenever they are read, where keeping them costs more than that.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::FeatureError;
+use super::file::{encode, exponent_for};
+use crate::backbone::{Backbone, Layer, LocalNet};
+use crate::data::ImageSet;
+use crate::nn::{Device, Frozen, NnError};
+
+/// The frozen net up to one layer, and the images that it runs on.
+///
+/// Values are rounded as a file of them would: figures don't depend on where features come from.
+pub(super) struct Computed {
+    layer: Layer,
+    net: LocalNet,
+    images: ImageSet,
+    device: Device,
+    preprocess: crate::backbone::Preprocess,
+    exponent: i32,
+    /// Nets that nobody runs at the moment: as many as threads ever read at once.
+    idle: Mutex<Vec<Frozen>>,
+}
+
+impl std::fmt::Debug for Computed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Computed").field("layer", &self.layer.name).field("images", &self.images.len()).finish()
+    }
+}
+
+impl Computed {
+    pub fn new(backbone: &Backbone, layer: Layer, images: &ImageSet, device: Device) -> Result<Self, FeatureError> {
+        let all: Vec<u16> = (0..layer.out_channels).map(|c| c as u16).collect();
+        let mut computed = Self {
+            net: LocalNet::new(backbone, &layer, &all, images.side()),
+            layer,
+            images: images.clone(),
+            device,
+            preprocess: backbone.architecture().preprocess(),
+            exponent: 0,
+            idle: Mutex::default(),
+        };
+        // The scale that the first block of a file fixes.
+        let first: Vec<usize> = (0..images.len().min(Frozen::BLOCK)).collect();
+        let mut largest = 0.0_f32;
+        computed.run(&first, |values| {
+            largest = values.iter().fold(largest, |most, value| most.max(value.abs()));
+            Ok(())
+        })?;
+        computed.exponent = exponent_for(largest);
+        Ok(computed)
+    }
+
+    /// A stored value times two to this power is the activation.
+    pub fn exponent(&self) -> i32 {
+        self.exponent
+    }
+
+    /// Replaces `bytes` by what a file would hold of these images, `[rows, side, side, channels]`.
+    pub fn read(&self, rows: &[usize], bytes: &mut Vec<u8>) -> Result<(), FeatureError> {
+        bytes.clear();
+        self.run(rows, |values| encode(values, self.exponent, self.layer.name, bytes))
+    }
+
+    /// Runs the net on these images, block by block.
+    fn run(
+        &self,
+        rows: &[usize],
+        mut receive: impl FnMut(&[f32]) -> Result<(), FeatureError>,
+    ) -> Result<(), FeatureError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = idle().pop();
+        let mut frozen = match found {
+            Some(frozen) => frozen,
+            None => Frozen::new(&self.net.spec, &self.net.params, self.device).map_err(FeatureError::Net)?,
+        };
+        let tap = self.net.position[self.layer.index];
+        let size = self.images.side() * self.images.side() * 3;
+        let mut input = vec![0.0; Frozen::BLOCK.min(rows.len()) * size];
+        for rows in rows.chunks(Frozen::BLOCK) {
+            let input = &mut input[..rows.len() * size];
+            for (input, &row) in input.chunks_exact_mut(size).zip(rows) {
+                self.preprocess.apply(self.images.image(row), input);
+            }
+            let result = frozen.forward_taps(input, rows.len(), &[tap], &mut |_, values| Ok(receive(values)?));
+            result.map_err(FeatureError::from_net)?;
+        }
+        idle().push(frozen);
+        Ok(())
+    }
+}
+
+impl FeatureError {
+    /// What failed inside the net's run: a receiver of features, or the net.
+    pub(super) fn from_net(error: NnError) -> Self {
+        match error {
+            NnError::Sink { tap, source } => match source.downcast::<FeatureError>() {
+                Ok(error) => *error,
+                Err(source) => FeatureError::Net(NnError::Sink { tap, source }),
+            },
+            error => FeatureError::Net(error),
+        }
+    }
+}
