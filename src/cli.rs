@@ -261,6 +261,9 @@ pub struct BenchArgs {
     /// What computes.
     #[command(flatten)]
     pub machine: MachineArgs,
+    /// Designs measured at once; one per thread, at most eight, where absent
+    #[arg(long, short = 'j', value_name = "N")]
+    pub jobs: Option<usize>,
     /// Print one JSON object and nothing else
     #[arg(long)]
     pub json: bool,

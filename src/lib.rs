@@ -42,6 +42,7 @@ pub mod protocol;
 pub mod proxy;
 pub mod record;
 pub mod report;
+pub mod ridge;
 pub mod search;
 pub mod solver;
 pub mod space;

@@ -1,13 +1,16 @@
 //! The trainable nets, their optimiser and the training loop; and the runner of frozen nets.
 //!
-//! A net is a *description* ([`NetSpec`]) with named weights ([`Params`]). Two executors run it behind the
+//! A net is a *description* ([`NetSpec`]) with named weights ([`Params`]). Three executors run it behind the
 //! object-safe trait [`Network`], chosen by [`build`]:
 //!
 //! - `engine`: this crate's own CPU engine. Winograd and direct 3×3 convolutions on zero-padded channels-last buffers with
 //!   register-blocked kernels (AVX-512, AVX2 or portable, chosen at run time); each shard of the batch runs forward
 //!   and backward while its activations are in cache. Results are bit-identical for any number of threads.
-//! - `reference`: the same description as candle tensors with autograd, on any candle device. It is what runs on
-//!   CUDA, and on the CPU it is the independent implementation that the engine is tested against.
+//! - `gemm`: candle tensors with a backward pass of our own, every affine layer one matrix product. It is what runs on
+//!   CUDA, each net on a stream of its own. Products are TF32 (ten bits of fraction) and their order of summation is the
+//!   library's: a seed fixes weights, batches and dropout, but not the last digits of a figure.
+//! - `reference`: candle tensors with candle's operations and autograd: the independent implementation that the other two
+//!   are tested against, on the CPU.
 //!
 //! Activations are `f32`, channels-last (`[n, height, width, channels]`). Threads come from the current rayon pool.
 //! No candle type leaves this module.
@@ -16,14 +19,17 @@ mod engine;
 mod error;
 mod fit;
 mod frozen;
+mod gemm;
 mod loss;
 mod network;
 mod optim;
 mod params;
 mod peak;
 mod random;
+#[cfg(test)]
 mod reference;
 mod spec;
+mod tensors;
 
 pub use error::NnError;
 pub use fit::{AVERAGE_EVERY, Dataset, FitOptions, FitReport, Progress, Stop, Targets, evaluate, fit};

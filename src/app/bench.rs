@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{AppError, exit, setup};
 use crate::backbone::Architecture;
 use crate::cli::BenchArgs;
+use crate::exec::{Beside, Lanes};
 use crate::nn::{self, BuildOptions, Device, Frozen, NetSpec, Network, Shape, Step, Target};
 
 /// Split layers and depths of the published comparison.
@@ -22,6 +23,9 @@ const CLASSES: usize = 10;
 const IMAGES: usize = 3_000;
 const ATTACK_EPOCHS: usize = 6;
 const TASK_EPOCHS: usize = 8;
+
+/// Images a step of the reference protocol.
+const BATCH: usize = 64;
 
 /// How long a net's steps are tried.
 const BUDGET: Duration = Duration::from_secs(2);
@@ -55,13 +59,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<u8, AppError> {
     }
     let mut all = Vec::new();
     for (split, depth) in SPLITS {
-        let layer = Architecture::Vgg16.layer(split)?;
-        let side = Architecture::Vgg16.shape(layer, SIDE)?.side;
-        let input = Shape::new(side, side, depth);
-        let decoder = NetSpec::reference_decoder(input, SIDE)?;
-        let classifier = NetSpec::reference_classifier(input, CLASSES)?;
+        let [decoder, classifier] = nets(split, depth)?;
         for (net, spec, batch) in
-            [("decoder", &decoder, 16), ("decoder", &decoder, 64), ("classifier", &classifier, 64)]
+            [("decoder", &decoder, 16), ("decoder", &decoder, BATCH), ("classifier", &classifier, BATCH)]
         {
             let steps = train(split, depth, net, spec, batch, device)?;
             if !args.json {
@@ -78,17 +78,22 @@ pub(super) fn run(args: &BenchArgs) -> Result<u8, AppError> {
         }
     }
     let features = features(device)?;
-    let designs: Vec<(&str, usize, f64)> =
-        SPLITS.iter().map(|&(split, depth)| (split, depth, per_hour(&all, split))).collect();
+    let lanes = setup::lanes(args.jobs)?;
+    let mut designs = Vec::new();
+    for (split, depth) in SPLITS {
+        designs.push(designs_per_hour(&all, split, depth, lanes, device)?);
+    }
     if args.json {
         println!("{:#}", object(device, peak, &all, features, &designs));
     } else {
         println!("features of VGG-16 to conv3_3: {features:.0} images/s of {SIDE}×{SIDE}");
         println!(
-            "designs per hour by these steps ({IMAGES} images, {ATTACK_EPOCHS} epochs of attack, {TASK_EPOCHS} of task):"
+            "designs per hour by such steps ({IMAGES} images, {ATTACK_EPOCHS} epochs of attack, {TASK_EPOCHS} of task), one \
+             after the other and {} at once:",
+            designs.first().map_or(1, |d| d.at_once)
         );
-        for (split, depth, designs) in designs {
-            println!("  {:<14} {designs:.0}", format!("{split}, {depth}"));
+        for Designs { split, depth, alone, together, .. } in designs {
+            println!("  {:<14} {alone:>6.0} {together:>6.0}", format!("{split}, {depth}"));
         }
     }
     Ok(exit::DONE)
@@ -99,6 +104,49 @@ fn values(length: usize) -> Vec<f32> {
     (0..length).map(|i| (i * 7919 % 2003) as f32 / 1001.5 - 1.0).collect()
 }
 
+/// Decoder and cloud net of the reference protocol at a split.
+fn nets(split: &str, depth: usize) -> Result<[NetSpec; 2], AppError> {
+    let layer = Architecture::Vgg16.layer(split)?;
+    let side = Architecture::Vgg16.shape(layer, SIDE)?.side;
+    let input = Shape::new(side, side, depth);
+    Ok([NetSpec::reference_decoder(input, SIDE)?, NetSpec::reference_classifier(input, CLASSES)?])
+}
+
+/// A net in training on one batch.
+struct Trained {
+    network: Box<dyn Network>,
+    batch: usize,
+    x: Vec<f32>,
+    labels: Vec<u32>,
+    images: Vec<f32>,
+}
+
+impl Trained {
+    fn new(spec: &NetSpec, batch: usize, device: Device) -> Result<Self, AppError> {
+        let options = BuildOptions { device, ..BuildOptions::default() };
+        let outputs = spec.output()?.len();
+        // A net with as many outputs as classes is a classifier.
+        let pixels = if outputs == CLASSES { 0 } else { batch * outputs };
+        Ok(Self {
+            network: nn::build(spec, &nn::initialise(spec, 1), &options)?,
+            batch,
+            x: values(batch * spec.input.len()),
+            labels: (0..batch).map(|i| (i % CLASSES) as u32).collect(),
+            images: values(pixels).iter().map(|v| 0.5 + 0.5 * v).collect(),
+        })
+    }
+
+    fn step(&mut self) -> Result<(), AppError> {
+        let target = match self.images.is_empty() {
+            true => Target::Labels(&self.labels),
+            false => Target::Images(&self.images),
+        };
+        self.network.train_step(&self.x, self.batch, target, Step { learning_rate: 1e-4, beta1: 0.9 })?;
+        Ok(())
+    }
+}
+
+/// Times the training steps of a net.
 fn train(
     split: &'static str,
     depth: usize,
@@ -107,22 +155,16 @@ fn train(
     batch: usize,
     device: Device,
 ) -> Result<Steps, AppError> {
-    let mut network = nn::build(spec, &nn::initialise(spec, 1), &BuildOptions { device, ..BuildOptions::default() })?;
-    let x = values(batch * spec.input.len());
-    let labels: Vec<u32> = (0..batch).map(|i| (i % CLASSES) as u32).collect();
-    let images: Vec<f32> = values(batch * spec.output()?.len()).iter().map(|v| 0.5 + 0.5 * v).collect();
-    let target = if net == "decoder" { Target::Images(&images) } else { Target::Labels(&labels) };
-    let step =
-        |network: &mut dyn Network| network.train_step(&x, batch, target, Step { learning_rate: 1e-4, beta1: 0.9 });
+    let mut trained = Trained::new(spec, batch, device)?;
     // The first steps allocate.
     for _ in 0..3 {
-        step(network.as_mut())?;
+        trained.step()?;
     }
     let begin = Instant::now();
     let mut times = Vec::new();
     while begin.elapsed() < BUDGET {
         let start = Instant::now();
-        step(network.as_mut())?;
+        trained.step()?;
         times.push(start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
@@ -158,19 +200,53 @@ fn features(device: Device) -> Result<f64, AppError> {
     Ok(images as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// Designs per hour under the reference protocol, by the steps' times alone.
-fn per_hour(all: &[Steps], split: &str) -> f64 {
-    let seconds = |net: &str| {
-        let found = all.iter().find(|s| s.split == split && s.net == net && s.batch == 64);
-        found.map_or(f64::NAN, |s| s.seconds)
-    };
-    let steps = IMAGES.div_ceil(64);
-    let attack = (steps * ATTACK_EPOCHS) as f64 * seconds("decoder");
-    let task = (steps * TASK_EPOCHS) as f64 * seconds("classifier");
-    3600.0 / (attack + task)
+/// Designs per hour under the reference protocol.
+struct Designs {
+    split: &'static str,
+    depth: usize,
+    alone: f64,
+    at_once: usize,
+    together: f64,
 }
 
-fn object(device: Device, peak: f64, all: &[Steps], features: f64, designs: &[(&str, usize, f64)]) -> Value {
+/// Trains as many designs as `lanes` holds, one after the other and side by side, for a few of their steps each: six
+/// of the decoder to eight of the cloud net, as the epochs are.
+fn designs_per_hour(
+    all: &[Steps],
+    split: &'static str,
+    depth: usize,
+    lanes: Lanes,
+    device: Device,
+) -> Result<Designs, AppError> {
+    let seconds = |net: &str| {
+        let found = all.iter().find(|s| s.split == split && s.net == net && s.batch == BATCH);
+        found.map_or(f64::NAN, |s| s.seconds)
+    };
+    let round = ATTACK_EPOCHS as f64 * seconds("decoder") + TASK_EPOCHS as f64 * seconds("classifier");
+    let rounds = (BUDGET.as_secs_f64() / round).ceil().max(1.0) as usize;
+    let nets = nets(split, depth)?;
+    let design = |(): &(), _: Beside<'_>| -> Result<(), AppError> {
+        for (net, epochs) in nets.iter().zip([ATTACK_EPOCHS, TASK_EPOCHS]) {
+            let mut trained = Trained::new(net, BATCH, device)?;
+            for _ in 0..rounds * epochs {
+                trained.step()?;
+            }
+        }
+        Ok(())
+    };
+    let at_once = lanes.at_most();
+    let jobs = vec![(); at_once];
+    let rate = |lanes: Lanes| -> Result<f64, AppError> {
+        let start = Instant::now();
+        lanes.run(&jobs, || true, design)?;
+        let share = rounds as f64 / IMAGES.div_ceil(BATCH) as f64;
+        Ok(3600.0 * at_once as f64 * share / start.elapsed().as_secs_f64())
+    };
+    let alone = rate(Lanes::new(Some(1)))?;
+    Ok(Designs { split, depth, alone, at_once, together: rate(lanes)? })
+}
+
+fn object(device: Device, peak: f64, all: &[Steps], features: f64, designs: &[Designs]) -> Value {
     let steps: Vec<Value> = all
         .iter()
         .map(|s| {
@@ -183,7 +259,12 @@ fn object(device: Device, peak: f64, all: &[Steps], features: f64, designs: &[(&
         .collect();
     let designs: Vec<Value> = designs
         .iter()
-        .map(|(split, depth, per_hour)| json!({ "split": split, "depth": depth, "per_hour": per_hour }))
+        .map(|d| {
+            json!({
+                "split": d.split, "depth": d.depth, "per_hour_alone": d.alone, "at_once": d.at_once,
+                "per_hour_at_once": d.together,
+            })
+        })
         .collect();
     json!({
         "device": device.to_string(), "threads": rayon::current_num_threads(), "product_gflops": peak / 1e9,

@@ -20,7 +20,7 @@ use crate::units;
 pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     interrupt::install();
     let device = setup::machine(&args.machine)?;
-    let lanes = setup::lanes(&args.resources)?;
+    let lanes = setup::lanes(args.resources.jobs)?;
     let assets = setup::assets(&args.space, &args.assets, Some(&args.split))?;
     let designs = designs(args, &assets)?;
     let fidelity = match args.protocol {

@@ -66,7 +66,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         let estimators: Vec<Box<dyn Estimator>> =
             vec![Box::new(DecoderAttack::new(&laboratory)), Box::new(CloudAccuracy::new(&laboratory))];
         let planned = plan.evaluations + plan.verification_seeds;
-        let lanes = setup::lanes(&args.resources)?;
+        let lanes = setup::lanes(args.resources.jobs)?;
         let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned, lanes);
         let findings = search::run(&problem, &mut executor)?;
         let seconds = executor.spent_seconds();

@@ -168,8 +168,8 @@ pub(super) fn machine(args: &MachineArgs) -> Result<Device, AppError> {
 }
 
 /// How many designs are measured at once.
-pub(super) fn lanes(args: &ResourceArgs) -> Result<Lanes, AppError> {
-    match args.jobs {
+pub(super) fn lanes(jobs: Option<usize>) -> Result<Lanes, AppError> {
+    match jobs {
         Some(0) => {
             Err(AppError::Flag { flag: "jobs", value: "0".to_owned(), problem: "must be at least 1".to_owned() })
         }

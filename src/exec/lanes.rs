@@ -34,6 +34,11 @@ impl Lanes {
         Self(wanted.unwrap_or(rayon::current_num_threads().min(Self::MOST)).max(1))
     }
 
+    /// How many jobs run at once where there are enough.
+    pub fn at_most(self) -> usize {
+        self.0.min(rayon::current_num_threads())
+    }
+
     /// Runs `jobs` in their order as long as `more` says so; the results in that order, `None` for jobs that were not begun.
     ///
     /// # Errors
@@ -45,7 +50,7 @@ impl Lanes {
         more: impl Fn() -> bool + Sync,
         run: impl Fn(&T, Beside<'_>) -> Result<R, E> + Sync,
     ) -> Result<Vec<Option<R>>, E> {
-        let lanes = self.0.min(rayon::current_num_threads()).min(jobs.len()).max(1);
+        let lanes = self.at_most().min(jobs.len()).max(1);
         let next = AtomicUsize::new(0);
         let failed = AtomicBool::new(false);
         let error = Mutex::new(None);

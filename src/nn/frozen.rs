@@ -6,8 +6,8 @@ use super::engine::Runner;
 use super::error::NnError;
 use super::network::{Device, check_input};
 use super::params::Params;
-use super::reference::{apply, backend_error, from_host, open, tensors, to_host};
 use super::spec::NetSpec;
+use super::tensors::{apply, backend_error, from_host, open, tensors, to_host};
 
 /// What a receiver of features may fail with.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use super::engine::EngineNetwork;
 use super::error::NnError;
+use super::gemm::GemmNetwork;
 use super::loss::Target;
 use super::optim::{Adam, Step};
 use super::params::Params;
-use super::reference::ReferenceNetwork;
 use super::spec::NetSpec;
 
 /// Where a net runs.
@@ -101,7 +101,7 @@ pub fn build(spec: &NetSpec, init: &Params, options: &BuildOptions) -> Result<Bo
     options.optimizer.check()?;
     Ok(match options.device {
         Device::Cpu => Box::new(EngineNetwork::new(spec, init, options)?),
-        Device::Cuda(_) => Box::new(ReferenceNetwork::new(spec, init, options)?),
+        Device::Cuda(_) => Box::new(GemmNetwork::new(spec, init, options)?),
     })
 }
 

@@ -6,7 +6,7 @@ use candle_core::{Device as CandleDevice, Tensor};
 
 use super::error::NnError;
 use super::network::Device;
-use super::reference::{backend_error, open};
+use super::tensors::{backend_error, open};
 
 /// Rows and columns of the factors.
 const SIZE: usize = 1536;

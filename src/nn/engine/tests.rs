@@ -2,6 +2,7 @@
 
 use super::network::EngineNetwork;
 use super::simd::Level;
+use crate::nn::gemm::GemmNetwork;
 use crate::nn::reference::ReferenceNetwork;
 use crate::nn::{
     Adam, BuildOptions, Device, Frozen, Layer, NetSpec, Network, NnError, Params, Schedule, Shape, Step, Target,
@@ -128,13 +129,24 @@ fn training_equals_candles() {
             let difference = largest_difference(&engine.params().unwrap(), &reference.params().unwrap());
             assert!(difference < 1e-3, "{name} {level:?}: weights differ by {difference}");
         }
+        let mut gemm = GemmNetwork::new(&spec, &init, &options()).unwrap();
+        for (step, (a, b)) in train(&mut gemm).iter().zip(&golden).enumerate() {
+            assert!((a - b).abs() < 1e-4 * b.max(1.0), "{name} by products, step {step}: loss {a}, not {b}");
+        }
+        let difference = largest_difference(&gemm.params().unwrap(), &reference.params().unwrap());
+        assert!(difference < 1e-3, "{name} by products: weights differ by {difference}");
         reference.set_params(&init).unwrap();
+        gemm.set_params(&init).unwrap();
+        assert_eq!(gemm.params().unwrap(), init, "{name}: weights come back as they were given");
         let mut engine = EngineNetwork::new(&spec, &init, &options()).unwrap();
         let data = Data::new(&spec, 19, 0.5);
         let (mut a, mut b) = (Vec::new(), Vec::new());
         engine.predict(&data.x, 19, &mut a).unwrap();
         reference.predict(&data.x, 19, &mut b).unwrap();
         assert_eq!(a.len(), b.len());
+        let mut c = Vec::new();
+        gemm.predict(&data.x, 19, &mut c).unwrap();
+        assert!(c.len() == b.len() && c.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{name}: by products");
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{name}: predictions differ");
     }
 }
