@@ -5,6 +5,7 @@
 
 mod accuracy;
 mod attack;
+mod bench;
 mod gallery;
 mod laboratory;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use crate::protocol::Protocol;
 use crate::space::Design;
 
 pub use accuracy::CloudAccuracy;
-pub use attack::DecoderAttack;
+pub use attack::{AttackLadder, DecoderAttack, LinearAttack};
 pub use gallery::{Gallery, GalleryImage};
 pub use laboratory::{Floors, Laboratory};
 

@@ -131,12 +131,10 @@ macro_rules! named_enum {
 }
 
 named_enum! {
-    /// What a measurement says about a design. PSNR and SSIM are those of the strongest attack of the fidelity.
+    /// What a measurement says about a design. PSNR and SSIM without another name are the trained decoder's.
     pub enum Metric ("metric") {
         /// Share of images, unseen in training, that the trained cloud net classifies correctly.
         Accuracy = "accuracy",
-        /// Accuracy of the closed-form linear probe, a cheap proxy.
-        ProbeAccuracy = "probe_accuracy",
         /// Mean over images of the reconstruction's PSNR, dB.
         PsnrMean = "psnr_mean",
         /// 95th percentile over images of the reconstruction's PSNR, dB.
@@ -155,10 +153,16 @@ named_enum! {
         PsnrP95Extended = "psnr_p95_extended",
         /// Mean SSIM that sixteen times the training is expected to reach.
         SsimMeanExtended = "ssim_mean_extended",
-        /// Mean PSNR of the closed-form linear attack, dB: a cheap proxy, and a floor for every trained attack.
+        /// Mean over images of the PSNR of the closed-form linear attack, dB: a floor for every trained attack.
         LinearPsnrMean = "linear_psnr_mean",
-        /// Loss of the attacker's decoder on the attacker's validation images.
-        AttackLoss = "attack_loss",
+        /// 95th percentile over images of the linear attack's PSNR, dB.
+        LinearPsnrP95 = "linear_psnr_p95",
+        /// Largest PSNR of any image that the linear attack reaches, dB.
+        LinearPsnrMax = "linear_psnr_max",
+        /// PSNR of the linear attack's mean squared error pooled over images, dB.
+        LinearPsnrPooled = "linear_psnr_pooled",
+        /// Mean over images of the SSIM of the linear attack's reconstructions.
+        LinearSsimMean = "linear_ssim_mean",
         /// 1 if the attack's learning curve can be extended to longer training, 0 if it is too steep to tell.
         AttackConverged = "attack_converged",
     }
@@ -267,6 +271,15 @@ pub enum InvalidEvaluation {
 }
 
 impl Metric {
+    /// Figures of the decoder, each with the linear attack's name of it.
+    pub const LINEAR: [(Self, Self); 5] = [
+        (Self::PsnrMean, Self::LinearPsnrMean),
+        (Self::PsnrP95, Self::LinearPsnrP95),
+        (Self::PsnrMax, Self::LinearPsnrMax),
+        (Self::PsnrPooled, Self::LinearPsnrPooled),
+        (Self::SsimMean, Self::LinearSsimMean),
+    ];
+
     /// The metric that extends this one to sixteen times the training.
     pub fn extended(self) -> Option<Self> {
         match self {

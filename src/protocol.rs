@@ -195,7 +195,7 @@ pub struct Plan {
 
 /// Raised when figures are taken in another way than before though the protocols' numbers are the same: another net
 /// behind a name, another optimiser, another extension of learning curves.
-const MEASUREMENT_VERSION: u32 = 3;
+const MEASUREMENT_VERSION: u32 = 4;
 
 impl Plan {
     /// A text that differs where figures of one plan must not stand beside those of another.

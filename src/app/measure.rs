@@ -10,7 +10,7 @@ use super::progress::{Progress, Style};
 use super::setup::{self, Assets};
 use super::{AppError, exit, interrupt};
 use crate::cli::{MeasureArgs, ProtocolArg};
-use crate::estimate::{CloudAccuracy, DecoderAttack, EstimateError, Estimator, Floors, Laboratory, Request, Watch};
+use crate::estimate::{AttackLadder, CloudAccuracy, EstimateError, Estimator, Floors, Laboratory, Request, Watch};
 use crate::exec::Beside;
 use crate::measurement::{Fidelity, Measurement, Metric};
 use crate::protocol::{Protocol, ScoredPart};
@@ -39,7 +39,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     })?;
     let seconds_features = start.elapsed().as_secs_f64();
     let floors = laboratory.floors()?;
-    let estimators = (DecoderAttack::new(&laboratory), CloudAccuracy::new(&laboratory));
+    let estimators = (AttackLadder::new(&laboratory), CloudAccuracy::new(&laboratory));
     let requests: Vec<Request<'_>> = designs
         .iter()
         .flat_map(|design| args.seed.iter().map(move |&seed| (design, seed)))
@@ -172,7 +172,8 @@ impl Measured<'_> {
         });
         if let Some(map) = object.as_object_mut() {
             let extended = Metric::ALL.iter().filter_map(|metric| metric.extended());
-            map.extend(extended.filter_map(|metric| Some((metric.to_string(), json!(self.value(metric)?)))));
+            let further = extended.chain(Metric::LINEAR.map(|(_, linear)| linear));
+            map.extend(further.filter_map(|metric| Some((metric.to_string(), json!(self.value(metric)?)))));
             let converged = self.value(Metric::AttackConverged).map(|v| v > 0.5);
             map.insert("attack_converged".to_owned(), json!(converged));
         }
@@ -194,31 +195,31 @@ impl Measured<'_> {
         );
         for row in rows {
             let (digits, unit) = match row.metric {
-                Metric::Accuracy | Metric::SsimMean | Metric::SsimMeanExtended => (4, ""),
+                Metric::Accuracy | Metric::SsimMean | Metric::SsimMeanExtended | Metric::LinearSsimMean => (4, ""),
                 Metric::AttackConverged => (0, ""),
                 _ => (2, " dB"),
             };
             let name = row.metric.to_string();
             match row.std_error > 0.0 {
-                true => println!("  {name:<17} {:.digits$} ± {:.digits$}{unit}", row.value, row.std_error),
-                false => println!("  {name:<17} {:.digits$}{unit}", row.value),
+                true => println!("  {name:<18} {:.digits$} ± {:.digits$}{unit}", row.value, row.std_error),
+                false => println!("  {name:<18} {:.digits$}{unit}", row.value),
             }
         }
         match self.value(Metric::AttackConverged) {
             None => println!(
-                "  note              a training of fixed length: leakage is a lower bound; `--protocol verification` trains on"
+                "  note               a training of fixed length: leakage is a lower bound; `--protocol verification` trains on"
             ),
             Some(converged) if converged < 0.5 => {
-                println!("  note              the attack was still improving when it ended: leakage is a lower bound")
+                println!("  note               the attack was still improving when it ended: leakage is a lower bound")
             }
             Some(_) => {}
         }
         println!(
-            "  without features  {:.1} dB (mean image), {:.1} dB (mean colour), {:.1} dB (8×8 thumbnail)",
+            "  without features   {:.1} dB (mean image), {:.1} dB (mean colour), {:.1} dB (8×8 thumbnail)",
             floors.best_constant, floors.mean_colour, floors.thumbnail
         );
         println!(
-            "  cost              {}, {} of parameters, {} peak memory, {} uploaded per image",
+            "  cost               {}, {} of parameters, {} peak memory, {} uploaded per image",
             cost.macs, cost.bytes, cost.peak_memory, cost.upload_bytes
         );
     }

@@ -10,7 +10,7 @@ use super::setup::{self, Admission, Assets, ExactBudget};
 use super::{AppError, check, exit, interrupt, read_study, summary};
 use crate::cli::OptimizeArgs;
 use crate::config::BudgetFile;
-use crate::estimate::{CloudAccuracy, DecoderAttack, Estimator, Floors, Laboratory};
+use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory};
 use crate::exec::Executor;
 use crate::measurement::Metric;
 use crate::nn::Device;
@@ -64,7 +64,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
             seconds: budget.effort.minutes.map(|m| m.0),
         };
         let estimators: Vec<Box<dyn Estimator>> =
-            vec![Box::new(DecoderAttack::new(&laboratory)), Box::new(CloudAccuracy::new(&laboratory))];
+            vec![Box::new(AttackLadder::new(&laboratory)), Box::new(CloudAccuracy::new(&laboratory))];
         let planned = plan.evaluations + plan.verification_seeds;
         let lanes = setup::lanes(args.resources.jobs)?;
         let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned, lanes);

@@ -1,11 +1,12 @@
 //! From a study on disk to what its report shows.
 
+mod attacks;
+
 use super::AppError;
 use super::summary::{ExactUse, exact_use, figure_text, relaxations};
 use crate::estimate::Gallery;
 use crate::exec::gallery_name;
 use crate::measurement::{Fidelity, Metric};
-use crate::protocol::Protocol;
 use crate::record::{DesignRecord, Record, Standing};
 use crate::report::view;
 use crate::search::Status;
@@ -54,7 +55,7 @@ pub(super) fn view(reader: &StudyReader, record: &Record) -> Result<view::StudyV
         diagnostics: diagnostics(record),
         gallery: gallery(reader, record)?,
         history: history(record),
-        threat: threat(record),
+        threat: attacks::threat(record),
         warnings: warnings(record),
         provenance: provenance(record),
     })
@@ -132,6 +133,7 @@ fn chosen(record: &Record, design: &DesignRecord) -> view::Chosen {
         verified: verdict.and_then(verified),
         upper: verdict.and_then(|v| figures(|metric| v.figure(metric)?.upper.map(|upper| (upper, 0.0)))),
         refuted: verdict.is_some_and(|v| !v.holds),
+        ladder: verdict.map(|verdict| attacks::ladder(record, verdict)).unwrap_or_default(),
     }
 }
 
@@ -406,42 +408,6 @@ fn history(record: &Record) -> Vec<view::HistoryStep> {
             }
         })
         .collect()
-}
-
-fn threat(record: &Record) -> view::Threat {
-    let p = &record.provenance;
-    let [search, verification] = &p.protocols;
-    let pairs = |name: &str| {
-        let protocol = name.parse().map(Protocol::of).ok();
-        protocol.and_then(|protocol| protocol.training_images).map_or(p.images[0], |n| n.min(p.images[0]))
-    };
-    view::Threat {
-        pairs: pairs(verification),
-        knows_local_net: false,
-        knows_channels: true,
-        attacks: vec![
-            format!(
-                "in the search: one decoder, trained briefly on {} (feature, image) pairs and scored on validation images \
-                 ({search} protocol)",
-                pairs(search)
-            ),
-            format!(
-                "in verification: per fresh seed a decoder, trained by squared error and then by its logarithm on {} pairs, \
-                 in cycles that double the training, and scored on {} evaluation images; figure by figure the best counts \
-                 ({verification} protocol)",
-                pairs(verification),
-                p.images[2]
-            ),
-        ],
-        remarks: vec![
-            "Figures of the search come from short trainings and underestimate leakage; only verified figures are claims."
-                .to_owned(),
-            "An attacker with more pairs, a larger decoder or the local net itself may recover more.".to_owned(),
-            "The confidence is that over the draw of the evaluation images. It doesn't cover how far a stronger attack would get."
-                .to_owned(),
-            "A mean hides a tail: read the 95th percentile and the maximum beside it.".to_owned(),
-        ],
-    }
 }
 
 fn provenance(record: &Record) -> Vec<view::ProvenanceItem> {

@@ -121,7 +121,7 @@ pub(super) fn json(record: &Record, report: &Path) -> Value {
 /// `0.893`, `17.4 dB`.
 pub(super) fn figure_text(metric: Metric, value: f64) -> String {
     match metric {
-        Metric::Accuracy | Metric::SsimMean | Metric::ProbeAccuracy => format!("{value:.3}"),
+        Metric::Accuracy | Metric::SsimMean | Metric::LinearSsimMean => format!("{value:.3}"),
         _ => format!("{value:.2} dB"),
     }
 }
@@ -200,6 +200,10 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         if let (Some(accuracy), Some(psnr)) = (about(Metric::Accuracy), about(Metric::PsnrMean)) {
             line(format!("  verification is expected to find an accuracy of about {accuracy} and {psnr} at most"));
         }
+    }
+    let linear = |metric| record.chosen_verdict().and_then(|verdict| verdict.figure(metric)).map(|f| f.value);
+    if let (Some(mean), Some(p95)) = (linear(Metric::LinearPsnrMean), linear(Metric::LinearPsnrP95)) {
+        line(format!("  without training: the best linear map recovers {mean:.2} dB in the mean, p95 {p95:.2} dB"));
     }
     if let Some(floors) = &record.floors {
         line(format!(

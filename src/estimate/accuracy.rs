@@ -1,6 +1,7 @@
 //! Utility: the test accuracy of a cloud net trained on the features.
 
-use crate::estimate::laboratory::{Aim, Laboratory};
+use crate::estimate::bench::Aim;
+use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{CloudNet, Estimate, EstimateError, Estimator, Request, Watch};
 use crate::measurement::{Measurement, Metric};
 use crate::nn::{NetSpec, NnError};
@@ -37,7 +38,7 @@ impl Estimator for CloudAccuracy<'_> {
         bench.train(net.as_mut(), Aim::Labels, training, request.stream("cloud net order"), &mut |done| {
             watch.progress("cloud net", done)
         })?;
-        let logits = bench.predict(net.as_mut()).map_err(failed)?;
+        let logits = bench.predict(net.as_mut())?;
         let labels = bench.scored_labels();
         let classes = self.laboratory.classes();
         let right =

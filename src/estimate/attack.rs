@@ -1,9 +1,15 @@
 //! Reconstruction attacks: what an attacker who holds (feature, image) pairs recovers.
+//!
+//! [`AttackLadder`] runs them all on one design. A design's leakage is that of the strongest.
 
 mod curve;
 mod curves;
 mod decoder;
+mod ladder;
+mod linear;
 mod scores;
 
 pub use decoder::DecoderAttack;
+pub use ladder::AttackLadder;
+pub use linear::LinearAttack;
 pub(super) use scores::Scores;

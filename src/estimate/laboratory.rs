@@ -1,22 +1,19 @@
 //! The images and features that every estimator shares, and one design's view of them.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::backbone::Backbone;
 use crate::data::{ImageSet, Parts, Region};
+use crate::estimate::bench::{Bench, Pairs, to_unit};
 use crate::estimate::{EstimateError, Request};
 use crate::features::{
-    ChannelMoments, Extraction, FeatureCache, FeatureError, FeatureView, LayerFeatures, Origin, Standardisation,
-    channel_scores,
+    ChannelMoments, Extraction, FeatureCache, FeatureError, FeatureView, LayerFeatures, Origin, channel_scores,
 };
 use crate::metrics::{Floor, Images, MetricsError, mean_squared_errors, psnr_from_mse};
-use crate::nn::{
-    self, BuildOptions, Dataset, Device, FitOptions, NetSpec, Network, NnError, Schedule, Shape, Stop, Targets,
-};
-use crate::protocol::{ImageLoss, ScoredPart, Training};
+use crate::nn::Device;
+use crate::protocol::ScoredPart;
 use crate::proxy::MomentsBuilder;
 use crate::space::LayerInsight;
 
@@ -42,15 +39,6 @@ pub struct Floors {
     pub mean_colour: f64,
     /// Each image's 8×8 thumbnail.
     pub thumbnail: f64,
-}
-
-/// What a net learns to produce.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Aim {
-    /// The image's class.
-    Labels,
-    /// The image itself, as close as this loss demands.
-    Images(ImageLoss),
 }
 
 impl Laboratory {
@@ -221,163 +209,5 @@ impl Laboratory {
             device: self.device,
             design: request.design.id().to_string(),
         })
-    }
-}
-
-/// Bytes to [0, 1].
-fn to_unit(bytes: &[u8]) -> Vec<f32> {
-    bytes.iter().map(|&b| f32::from(b) / 255.0).collect()
-}
-
-/// Standardised features of one design beside their images: the first `count` of a part.
-struct Pairs<'a> {
-    view: FeatureView,
-    images: &'a ImageSet,
-    count: usize,
-}
-
-impl Pairs<'_> {
-    fn images(&self) -> Vec<f32> {
-        let side = self.images.side();
-        to_unit(&self.images.pixels()[..self.count * side * side * 3])
-    }
-}
-
-/// [`Pairs`] as a net's training data.
-struct Aimed<'a> {
-    pairs: &'a Pairs<'a>,
-    aim: Aim,
-}
-
-impl Dataset for Aimed<'_> {
-    fn len(&self) -> usize {
-        self.pairs.count
-    }
-
-    fn features(&self, rows: &[usize], out: &mut [f32]) -> Result<(), NnError> {
-        self.pairs.view.fill(rows, out).map_err(|error| NnError::Data(Box::new(error)))
-    }
-
-    fn targets(&self, rows: &[usize], out: &mut Targets) {
-        match self.aim {
-            Aim::Labels => {
-                let labels = self.pairs.images.labels();
-                out.labels().extend(rows.iter().map(|&row| u32::from(labels[row])));
-            }
-            Aim::Images(loss) => {
-                let images = match loss {
-                    ImageLoss::SquaredError => out.images(),
-                    ImageLoss::LogSquaredError => out.log_images(),
-                };
-                for &row in rows {
-                    images.extend(self.pairs.images.image(row).iter().map(|&b| f32::from(b) / 255.0));
-                }
-            }
-        }
-    }
-}
-
-/// One design's data on one device.
-pub(super) struct Bench<'a> {
-    training: Pairs<'a>,
-    validation: Pairs<'a>,
-    scored: Pairs<'a>,
-    device: Device,
-    design: String,
-}
-
-impl Bench<'_> {
-    /// Shape of one image's features.
-    pub(super) fn input(&self) -> Shape {
-        let view = &self.training.view;
-        Shape::new(view.side(), view.side(), view.depth())
-    }
-
-    /// What happens to the features before a net sees them.
-    pub(super) fn standardisation(&self) -> &Standardisation {
-        self.training.view.standardisation()
-    }
-
-    /// A net with seeded initial weights.
-    pub(super) fn build(&self, spec: &NetSpec, seed: u64) -> Result<Box<dyn Network>, NnError> {
-        let options = BuildOptions { device: self.device, dropout_seed: seed, ..BuildOptions::default() };
-        nn::build(spec, &nn::initialise(spec, seed), &options)
-    }
-
-    /// Trains `net` for `training.epochs`; a validated training keeps the weights that are best on the validation part.
-    pub(super) fn train(
-        &self,
-        net: &mut dyn Network,
-        aim: Aim,
-        training: Training,
-        seed: u64,
-        progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
-    ) -> Result<(), EstimateError> {
-        let options = FitOptions {
-            epochs: training.epochs as u32,
-            batch: training.batch,
-            schedule: Schedule::OneCycle { peak: training.peak_rate },
-            seed,
-            average: None,
-            flips: false,
-            patience: None,
-        };
-        let data = Aimed { pairs: &self.training, aim };
-        let validation = Aimed { pairs: &self.validation, aim };
-        let validation: Option<&dyn Dataset> = training.validated.then_some(&validation as _);
-        let report =
-            nn::fit(net, &data, validation, &options, &mut |p| progress(p.step as f64 / p.steps.max(1) as f64))
-                .map_err(|source| EstimateError::Training {
-                    what: match aim {
-                        Aim::Labels => "the cloud net",
-                        Aim::Images(_) => "the decoder",
-                    },
-                    design: self.design.clone(),
-                    source,
-                })?;
-        if report.stop == Stop::Interrupted {
-            return Err(EstimateError::Interrupted);
-        }
-        Ok(())
-    }
-
-    /// The net's output on the scored images.
-    pub(super) fn predict(&self, net: &mut dyn Network) -> Result<Vec<f32>, NnError> {
-        self.predict_on(&self.scored, net)
-    }
-
-    /// The net's output on the validation images.
-    pub(super) fn predict_validation(&self, net: &mut dyn Network) -> Result<Vec<f32>, NnError> {
-        self.predict_on(&self.validation, net)
-    }
-
-    fn predict_on(&self, pairs: &Pairs<'_>, net: &mut dyn Network) -> Result<Vec<f32>, NnError> {
-        const BATCH: usize = 100;
-        let image = self.input().len();
-        let mut all = Vec::new();
-        let (mut features, mut output) = (Vec::new(), Vec::new());
-        let rows: Vec<usize> = (0..pairs.count).collect();
-        for rows in rows.chunks(BATCH) {
-            features.resize(rows.len() * image, 0.0);
-            pairs.view.fill(rows, &mut features).map_err(|error| NnError::Data(Box::new(error)))?;
-            net.predict(&features, rows.len(), &mut output)?;
-            all.extend_from_slice(&output);
-        }
-        Ok(all)
-    }
-
-    /// Labels of the scored images.
-    pub(super) fn scored_labels(&self) -> &[u16] {
-        &self.scored.images.labels()[..self.scored.count]
-    }
-
-    /// The scored images, `[n, side, side, 3]` in [0, 1].
-    pub(super) fn scored_images(&self) -> Vec<f32> {
-        self.scored.images()
-    }
-
-    /// The validation images, `[n, side, side, 3]` in [0, 1].
-    pub(super) fn validation_images(&self) -> Vec<f32> {
-        self.validation.images()
     }
 }

@@ -11,8 +11,8 @@ pub(crate) struct MockEstimator {
     pub(crate) gain: f64,
     /// Whether the attack converges in verification.
     pub(crate) converges: bool,
-    /// What the pooled PSNR lies above the mean, dB.
-    pub(crate) pooled: f64,
+    /// What the linear attack's PSNR lies above the decoder's, dB.
+    pub(crate) linear: f64,
 }
 
 /// The exact accuracy and PSNR of a design.
@@ -45,7 +45,9 @@ impl Estimator for MockEstimator {
             row(Metric::PsnrMean, psnr, 0.08),
             row(Metric::PsnrP95, psnr + 3.0, 0.2),
             row(Metric::PsnrMax, psnr + 8.0, 0.0),
-            row(Metric::PsnrPooled, psnr + self.pooled, 0.1),
+            row(Metric::PsnrPooled, psnr - 0.5, 0.1),
+            row(Metric::LinearPsnrMean, psnr + self.linear, 0.08),
+            row(Metric::LinearPsnrP95, psnr + 3.0 + self.linear, 0.2),
             row(Metric::SsimMean, (psnr / 30.0).clamp(0.0, 1.0), 0.01),
         ];
         if verification && self.converges {

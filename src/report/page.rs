@@ -115,10 +115,30 @@ fn figures(view: &StudyView) -> String {
     }
     let table = if shown.is_empty() { "<p>No figures yet.</p>\n".to_owned() } else { table.html() };
     format!(
-        "<section id=\"figures\">\n<h2>The design and its figures</h2>\n{}{table}{}</section>\n",
+        "<section id=\"figures\">\n<h2>The design and its figures</h2>\n{}{table}{}{}</section>\n",
         design(view, chosen),
+        ladder(chosen),
         paragraph("floors", &text::floors(view))
     )
+}
+
+/// What each attack recovers of the chosen design.
+fn ladder(chosen: &Chosen) -> String {
+    if chosen.ladder.is_empty() {
+        return String::new();
+    }
+    let leakage = || Metric::ALL.into_iter().filter(|&metric| metric != Metric::Accuracy);
+    let mut table = Table::new(
+        "Attacks on the design, on the same evaluation images; a trained attack that recovers less than a linear map would \
+         take “verified” away",
+        ["Attack"].into_iter().chain(leakage().map(Metric::title)),
+    );
+    for rung in &chosen.ladder {
+        let figures =
+            leakage().map(|metric| rung.figures.get(metric).map_or_else(|| "–".to_owned(), |e| metric.with_unit(e)));
+        table.row([rung.attack.clone()].into_iter().chain(figures));
+    }
+    table.html()
 }
 
 fn design(view: &StudyView, chosen: &Chosen) -> String {

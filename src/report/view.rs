@@ -143,6 +143,17 @@ pub struct Chosen {
     pub upper: Option<Figures>,
     /// Whether it was put to verification and failed.
     pub refuted: bool,
+    /// What each attack recovers, from nothing at all to the strongest.
+    pub ladder: Vec<Rung>,
+}
+
+/// One attack on the chosen design, or what needs no attack.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rung {
+    /// Such as `linear map`.
+    pub attack: String,
+    /// What it recovers; the accuracy is none of its figures.
+    pub figures: Figures,
 }
 
 /// Limits drawn as shaded regions in the Pareto plot.

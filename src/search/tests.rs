@@ -117,7 +117,7 @@ const FLOOR: f64 = 5.0;
 const GAIN: f64 = 3.5;
 
 fn honest() -> MockEstimator {
-    MockEstimator { noise: 0.1, gain: GAIN, converges: true, pooled: 0.0 }
+    MockEstimator { noise: 0.1, gain: GAIN, converges: true, linear: -2.0 }
 }
 
 /// The best accuracy that meets the limit for certain.
@@ -249,7 +249,7 @@ fn a_limit_on_time_ends_the_search_and_a_resumed_one_ends_alike() {
 #[test]
 fn a_decoder_weaker_than_a_linear_map_is_never_verified() {
     let folder = tempfile::tempdir().unwrap();
-    let mock = || MockEstimator { pooled: -20.0, ..honest() };
+    let mock = || MockEstimator { linear: 0.2, ..honest() };
     let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
     assert_ne!(findings.status, Status::Verified);
     assert!(findings.verdicts.iter().all(|v| v.objections.iter().any(|o| o.contains("linear map"))));

@@ -8,7 +8,8 @@
 
 use crate::estimate::attack::curves::Curves;
 use crate::estimate::attack::scores::Scores;
-use crate::estimate::laboratory::{Aim, Bench, Laboratory};
+use crate::estimate::bench::{Aim, Bench};
+use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Request, Watch};
 use crate::measurement::{Measurement, Metric};
 use crate::nn::{NetSpec, NnError};
@@ -54,13 +55,13 @@ impl<'a> DecoderAttack<'a> {
                 watch.progress("decoder", (before as f64 + done * epochs as f64) / total as f64)
             })?;
             before += epochs;
-            let reconstructions = bench.predict(net.as_mut()).map_err(failed)?;
+            let reconstructions = bench.predict(net.as_mut())?;
             let scores = Scores::new(&reconstructions, &originals, self.laboratory)?;
             let gallery = || Gallery::pick(&scores, &reconstructions, &originals, self.laboratory);
             if !training.validated {
                 return Ok(Attack { rows: scores.rows(request)?, gallery: Some(gallery()), curves: None });
             }
-            let validation = bench.predict_validation(net.as_mut()).map_err(failed)?;
+            let validation = bench.predict_validation(net.as_mut())?;
             let validation = Scores::new(&validation, &bench.validation_images(), self.laboratory)?;
             let curves = attack.curves.get_or_insert_default();
             let improved = curves.push(&validation)?;

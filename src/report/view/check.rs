@@ -24,6 +24,9 @@ impl StudyView {
             ] {
                 check_figures(&format!("chosen.{kind}"), figures)?;
             }
+            for rung in &chosen.ladder {
+                check_figures(&format!("chosen.ladder {}", rung.attack), Some(rung.figures))?;
+            }
         }
         for budget in &self.budgets {
             for quantity in [Some(&budget.limit), budget.used.as_ref()].into_iter().flatten() {
