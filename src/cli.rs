@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::space::Selection;
 use crate::units::Bytes;
 
 /// Finds the local net that keeps a cloud model accurate and leaks the least.
@@ -165,9 +166,12 @@ pub struct MeasureArgs {
     /// The split layer
     #[arg(long, value_name = "LAYER")]
     pub split: String,
-    /// Keep the layer's first N output channels; several numbers are several designs, measured side by side
+    /// Keep N output channels; several numbers are several designs, measured side by side
     #[arg(long, value_name = "N,…", value_delimiter = ',', required_unless_present = "channels")]
     pub depth: Vec<usize>,
+    /// Which ones: first, fisher, random-N, pruned-random-N, balanced-W; several rules are several designs
+    #[arg(long, value_name = "RULE,…", value_delimiter = ',', default_value = "first", conflicts_with = "channels")]
+    pub selection: Vec<Selection>,
     /// Keep these output channels
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "depth")]
     pub channels: Vec<u16>,

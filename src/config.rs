@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 pub use budget_file::{BudgetFile, Effort, EffortLevel, PrivacyBudget, PsnrBudget};
 pub use space_file::{
-    BackboneEntry, DataEntry, DataFormat, DuplicatesEntry, FloatPrecision, PartEntry, PrecisionEntry, SelectionsEntry,
-    SpaceFile,
+    BackboneEntry, DataEntry, DataFormat, DuplicatesEntry, FloatPrecision, MOST_WEIGHT, PartEntry, PrecisionEntry,
+    SelectionsEntry, SpaceFile,
 };
 
 /// A file that can't be used.

@@ -172,6 +172,50 @@ fn explained(a: &Mat<f64>, b: &Mat<f64>, subset: &[usize]) -> f64 {
     trace
 }
 
+/// Covariance of some channels, and with their targets, given those that were taken.
+struct Residual {
+    covariance: Mat<f64>,
+    cross: Mat<f64>,
+}
+
+impl Residual {
+    fn new(covariance: &Mat<f64>, cross: &Mat<f64>, channels: &[u16]) -> Self {
+        let at = |i: usize| usize::from(channels[i]);
+        let n = channels.len();
+        let scale = (0..n).map(|i| covariance[(at(i), at(i))]).sum::<f64>() / n.max(1) as f64;
+        let ridge = (RIDGE * scale).max(1e-12);
+        Self {
+            covariance: Mat::from_fn(n, n, |i, j| covariance[(at(i), at(j))] + if i == j { ridge } else { 0.0 }),
+            cross: Mat::from_fn(n, cross.ncols(), |i, j| cross[(at(i), j)]),
+        }
+    }
+
+    /// What a channel would explain of the targets beyond those taken.
+    fn gain(&self, channel: usize) -> f64 {
+        let square: f64 = (0..self.cross.ncols()).map(|j| self.cross[(channel, j)].powi(2)).sum();
+        square / self.covariance[(channel, channel)]
+    }
+
+    /// Conditions everything on a channel.
+    fn take(&mut self, channel: usize) {
+        let pivot = self.covariance[(channel, channel)];
+        let column: Vec<f64> = (0..self.covariance.nrows()).map(|i| self.covariance[(i, channel)]).collect();
+        for (j, from) in column.iter().enumerate() {
+            for (i, value) in column.iter().enumerate() {
+                self.covariance[(i, j)] -= value * from / pivot;
+            }
+        }
+        // A taken channel keeps a variance, so that no division is by zero.
+        self.covariance[(channel, channel)] = pivot;
+        for j in 0..self.cross.ncols() {
+            let factor = self.cross[(channel, j)] / pivot;
+            for (i, value) in column.iter().enumerate() {
+                self.cross[(i, j)] -= value * factor;
+            }
+        }
+    }
+}
+
 impl LayerMoments {
     /// PSNR in dB of the pooled error of the linear attack on the channels `subset`, or less: errors on the padding are
     /// counted as if they were on the image.
@@ -185,6 +229,41 @@ impl LayerMoments {
     /// Class separation of the spatially pooled channels `subset`, between 0 and the number of classes − 1.
     pub fn class_separation(&self, subset: &[u16]) -> f64 {
         explained(&self.pooled_total, &self.class_means, &self.indices(subset))
+    }
+
+    /// `count` channels of `live`, each the one that adds most to
+    ///
+    /// ```text
+    /// separation(S) / separation(all) − weight · leakage(S) / leakage(all)
+    /// ```
+    ///
+    /// where leakage is the share of the pixels' variance that the set explains linearly. What a channel adds is counted
+    /// given those before it, so that redundant channels add nothing; sets of one weight are nested. Forward selection of
+    /// least squares (Chen, Billings and Luo, 1989), with a second target that counts against.
+    pub fn balanced(&self, live: &[u16], weight: f64, count: usize) -> Vec<u16> {
+        let mut classes = Residual::new(&self.pooled_total, &self.class_means, live);
+        let mut pixels = Residual::new(&self.feature_feature, &self.feature_pixel, live);
+        let all = self.indices(live);
+        let utility = explained(&self.pooled_total, &self.class_means, &all).max(f64::MIN_POSITIVE);
+        let leakage = explained(&self.feature_feature, &self.feature_pixel, &all).max(f64::MIN_POSITIVE);
+        let mut left: Vec<usize> = (0..live.len()).collect();
+        let mut chosen = Vec::with_capacity(count);
+        while chosen.len() < count && !left.is_empty() {
+            let gain = |&i: &usize| classes.gain(i) / utility - weight * pixels.gain(i) / leakage;
+            let values: Vec<f64> = left.iter().map(gain).collect();
+            // The first of equals, so that the order is the layer's own.
+            let mut best = 0;
+            for (at, value) in values.iter().enumerate() {
+                if *value > values[best] {
+                    best = at;
+                }
+            }
+            let channel = left.remove(best);
+            classes.take(channel);
+            pixels.take(channel);
+            chosen.push(live[channel]);
+        }
+        chosen
     }
 
     fn indices(&self, subset: &[u16]) -> Vec<usize> {
@@ -242,6 +321,28 @@ mod tests {
         let one = moments.linear_attack_psnr(&[0]);
         assert!(moments.linear_attack_psnr(&[0, 1]) >= one - 1e-3);
         assert!(moments.linear_attack_psnr(&[0, 1, 2]) >= one - 1e-3);
+    }
+
+    #[test]
+    fn balanced_sets_take_what_helps_and_avoid_what_leaks_or_repeats() {
+        let moments = moments();
+        // Channel 2 is the class, channel 0 leaks, channel 1 is noise.
+        assert_eq!(moments.balanced(&[0, 1, 2], 1.0, 3), [2, 1, 0]);
+        assert_eq!(moments.balanced(&[0, 1, 2], -3.0, 1), [0], "a negative weight looks for leakage");
+        assert_eq!(moments.balanced(&[0, 1], 1.0, 5).len(), 2, "no more than there are");
+    }
+
+    #[test]
+    fn what_is_gained_step_by_step_is_what_the_set_explains() {
+        let moments = moments();
+        let mut residual = Residual::new(&moments.feature_feature, &moments.feature_pixel, &[0, 1, 2]);
+        let mut sum = 0.0;
+        for channel in [1, 0, 2] {
+            sum += residual.gain(channel);
+            residual.take(channel);
+        }
+        let all = explained(&moments.feature_feature, &moments.feature_pixel, &[0, 1, 2]);
+        assert!((sum / all - 1.0).abs() < 1e-9, "{sum} {all}");
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl Space {
             if !keep(&cost) {
                 continue;
             }
-            let Some(channels) = slot.selection.choose(slot.layer.name, slot.depth, &insight.scores) else {
+            let Some(channels) = slot.selection.choose(slot.layer.name, slot.depth, insight) else {
                 continue;
             };
             let design = Design { split: slot.layer.name.to_owned(), channels: ChannelChoice::set(channels) };

@@ -14,7 +14,7 @@ use crate::estimate::{AttackLadder, CloudAccuracy, EstimateError, Estimator, Flo
 use crate::exec::Beside;
 use crate::measurement::{Fidelity, Measurement, Metric};
 use crate::protocol::{Protocol, ScoredPart};
-use crate::space::{ChannelChoice, Cost, Design};
+use crate::space::{ChannelChoice, Cost, Design, Selection};
 use crate::units;
 
 pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
@@ -22,7 +22,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     let device = setup::machine(&args.machine)?;
     let lanes = setup::lanes(args.resources.jobs)?;
     let assets = setup::assets(&args.space, &args.assets, Some(&args.split))?;
-    let designs = designs(args, &assets)?;
+    check_channels(args, assets.space.architecture().layer(&args.split)?.out_channels)?;
     let fidelity = match args.protocol {
         ProtocolArg::Reference => Fidelity::Reference,
         ProtocolArg::Quick => Fidelity::Quick,
@@ -39,10 +39,11 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     })?;
     let seconds_features = start.elapsed().as_secs_f64();
     let floors = laboratory.floors()?;
+    let designs = designs(args, &laboratory)?;
     let estimators = (AttackLadder::new(&laboratory), CloudAccuracy::new(&laboratory));
     let requests: Vec<Request<'_>> = designs
         .iter()
-        .flat_map(|design| args.seed.iter().map(move |&seed| (design, seed)))
+        .flat_map(|(design, _)| args.seed.iter().map(move |&seed| (design, seed)))
         .map(|(design, seed)| Request {
             design,
             fidelity,
@@ -65,9 +66,11 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     let results = lanes.run(&requests, || true, measure)?;
     let seconds = start.elapsed().as_secs_f64();
     progress.finish();
-    for (request, rows) in requests.iter().zip(results) {
+    let selections = designs.iter().flat_map(|(_, selection)| args.seed.iter().map(move |_| selection));
+    for ((request, rows), selection) in requests.iter().zip(results).zip(selections) {
         let measured = Measured {
             request,
+            selection,
             rows: rows.unwrap_or_default(),
             cost: space.cost(&request.design.split, request.design.channels.depth())?,
             floors,
@@ -83,26 +86,49 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     Ok(exit::DONE)
 }
 
-/// The designs that the flags name.
-fn designs(args: &MeasureArgs, assets: &Assets) -> Result<Vec<Design>, AppError> {
-    let width = assets.space.architecture().layer(&args.split)?.out_channels;
+/// Refuses channels that the layer doesn't have.
+fn check_channels(args: &MeasureArgs, width: usize) -> Result<(), AppError> {
     let beyond = |flag, value: usize| AppError::Flag {
         flag,
         value: value.to_string(),
         problem: format!("{} has {width} output channels, numbered from 0", args.split),
     };
+    let channel = args.channels.iter().find(|&&channel| usize::from(channel) >= width);
+    let depth = args.depth.iter().find(|depth| !(1..=width).contains(*depth));
+    match (channel, depth) {
+        (Some(&channel), _) => Err(beyond("channels", channel.into())),
+        (_, Some(&depth)) => Err(beyond("depth", depth)),
+        (None, None) => Ok(()),
+    }
+}
+
+/// The designs that the flags name, whose features are prepared, each with its selection.
+fn designs(args: &MeasureArgs, laboratory: &Laboratory) -> Result<Vec<(Design, String)>, AppError> {
     let design = |channels| Design { split: args.split.clone(), channels: ChannelChoice::set(channels) };
     if args.depth.is_empty() {
-        return match args.channels.iter().find(|&&channel| usize::from(channel) >= width) {
-            Some(&channel) => Err(beyond("channels", channel.into())),
-            None => Ok(vec![design(args.channels.clone())]),
-        };
+        return Ok(vec![(design(args.channels.clone()), "by number".to_owned())]);
     }
-    let first = |&depth: &usize| match (1..=width).contains(&depth) {
-        true => Ok(design((0..depth as u16).collect())),
-        false => Err(beyond("depth", depth)),
+    let mut designs = Vec::new();
+    // Scores take a moment, and the first channels need none.
+    let insight = match args.selection.iter().all(|&rule| rule == Selection::First) {
+        true => None,
+        false => Some(laboratory.insight(&args.split)?),
     };
-    args.depth.iter().map(first).collect()
+    for &rule in &args.selection {
+        for &depth in &args.depth {
+            let channels = match &insight {
+                Some(insight) if rule != Selection::First => rule.choose(&args.split, depth, insight),
+                // As the reference script: dead ones too.
+                _ => Some((0..depth as u16).collect()),
+            };
+            let Some(channels) = channels else {
+                let problem = format!("`{rule}` picks among fewer channels than that at {}", args.split);
+                return Err(AppError::Flag { flag: "depth", value: depth.to_string(), problem });
+            };
+            designs.push((design(channels), rule.to_string()));
+        }
+    }
+    Ok(designs)
 }
 
 /// Shows how all measurements proceed, and ends them on Ctrl-C or when one failed.
@@ -132,6 +158,7 @@ impl Watch for Watcher<'_> {
 /// One measurement, to be shown.
 struct Measured<'a> {
     request: &'a Request<'a>,
+    selection: &'a str,
     rows: Vec<Measurement>,
     cost: Cost,
     floors: Floors,
@@ -166,6 +193,7 @@ impl Measured<'_> {
             "device": device,
             "protocol": request.fidelity.to_string(),
             "id": request.design.id().as_str(),
+            "selection": self.selection,
             "channels": request.design.channels.channels(),
             "cost": cost,
             "floors": floors,
@@ -181,15 +209,16 @@ impl Measured<'_> {
     }
 
     fn print(&self) {
-        let Self { request, rows, cost, floors } = self;
+        let Self { request, rows, cost, floors, .. } = self;
         let scored = match request.protocol.scored_part {
             ScoredPart::Validation => "validation",
             ScoredPart::Evaluation => "evaluation",
         };
         let images = self.row(Metric::PsnrMean).map_or(0, |row| row.n);
         println!(
-            "{} ({} protocol, seed {}, {images} {scored} images)",
+            "{} ({}; {} protocol, seed {}, {images} {scored} images)",
             request.design.id(),
+            self.selection,
             request.fidelity,
             request.seed
         );

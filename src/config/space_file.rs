@@ -42,6 +42,9 @@ pub struct BackboneEntry {
     pub weights: PathBuf,
 }
 
+/// Largest weight of leakage in a balanced selection.
+pub const MOST_WEIGHT: f64 = 100.0;
+
 /// Channel selections to try at every split and depth.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -58,6 +61,9 @@ pub struct SelectionsEntry {
     /// This many draws from what is left once the worst channels by Fisher score are dropped.
     #[serde(default)]
     pub pruned_random: u32,
+    /// For each of these weights the set that separates the classes best, less the weight times what it leaks.
+    #[serde(default)]
+    pub balanced: Vec<f64>,
 }
 
 /// Number format of parameters or features.
@@ -241,12 +247,16 @@ impl SpaceFile {
             }
         }
         let s = &self.selections;
-        if !s.first && !s.fisher && s.random == 0 && s.pruned_random == 0 {
+        if !s.first && !s.fisher && s.random == 0 && s.pruned_random == 0 && s.balanced.is_empty() {
             return Err(error(
                 "selections".into(),
                 &"none",
-                "switch on at least one of `first: true`, `fisher: true`, `random: N`, `pruned-random: N`",
+                "switch on at least one of `first: true`, `fisher: true`, `random: N`, `pruned-random: N`, `balanced: [W]`",
             ));
+        }
+        if let Some(weight) = s.balanced.iter().find(|w| !(0.0..=MOST_WEIGHT).contains(*w)) {
+            let accepted = "weights of leakage from 0 to 100, such as [0.5, 1]";
+            return Err(error("selections.balanced".into(), weight, accepted));
         }
         for (field, count) in [("random", s.random), ("pruned-random", s.pruned_random)] {
             if count > 1_000_000 {

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::config::SelectionsEntry;
+use crate::config::{MOST_WEIGHT, SelectionsEntry};
 use crate::features::ChannelScores;
+use crate::space::LayerInsight;
 
 /// Part of a layer's live channels that pruned-random drops before it draws: the worst by Fisher score
 /// (Li et al. 2017, §4.3 prune the channels that help the task least, then draw so that the set can't be guessed).
@@ -30,6 +31,12 @@ pub enum Selection {
         /// Number of the draw.
         seed: u32,
     },
+    /// The set that separates the classes best, less a weight times what it leaks, both in closed form and counting
+    /// redundancy between channels ([`LayerMoments::balanced`](crate::proxy::LayerMoments::balanced)). Nested.
+    Balanced {
+        /// The weight of leakage, in hundredths.
+        weight: u32,
+    },
 }
 
 impl Selection {
@@ -40,11 +47,14 @@ impl Selection {
         all.extend(entry.fisher.then_some(Self::Fisher));
         all.extend((0..entry.random).map(|seed| Self::Random { seed }));
         all.extend((0..entry.pruned_random).map(|seed| Self::PrunedRandom { seed }));
+        let weight = |weight: &f64| (weight * 100.0).round() as u32;
+        all.extend(entry.balanced.iter().map(|w| Self::Balanced { weight: weight(w) }));
         all
     }
 
     /// `depth` channels of the layer `split`, or `None` where fewer can be picked.
-    pub fn choose(self, split: &str, depth: usize, scores: &ChannelScores) -> Option<Vec<u16>> {
+    pub fn choose(self, split: &str, depth: usize, insight: &LayerInsight) -> Option<Vec<u16>> {
+        let scores = &insight.scores;
         let live: Vec<u16> = live_channels(scores);
         let mut channels = match self {
             Self::First => live,
@@ -57,6 +67,7 @@ impl Selection {
                 best.sort_unstable();
                 shuffled(best, split, "pruned-random", seed)
             }
+            Self::Balanced { weight } => insight.moments.balanced(&live, f64::from(weight) / 100.0, depth),
         };
         (channels.len() >= depth).then(|| {
             channels.truncate(depth);
@@ -72,13 +83,16 @@ impl fmt::Display for Selection {
             Self::Fisher => f.write_str("fisher"),
             Self::Random { seed } => write!(f, "random-{seed}"),
             Self::PrunedRandom { seed } => write!(f, "pruned-random-{seed}"),
+            Self::Balanced { weight } => write!(f, "balanced-{}", f64::from(*weight) / 100.0),
         }
     }
 }
 
 /// A text that names no selection.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no selection: accepted are first, fisher, random-N, pruned-random-N")]
+#[error(
+    "`{0}` is no selection: accepted are first, fisher, random-N, pruned-random-N, balanced-W with a weight W such as 0.5"
+)]
 pub struct UnknownSelection(String);
 
 impl FromStr for Selection {
@@ -89,11 +103,19 @@ impl FromStr for Selection {
         match text {
             "first" => Ok(Self::First),
             "fisher" => Ok(Self::Fisher),
-            _ => match (text.strip_prefix("pruned-random-"), text.strip_prefix("random-")) {
-                (Some(digits), _) => Ok(Self::PrunedRandom { seed: seed(digits)? }),
-                (_, Some(digits)) => Ok(Self::Random { seed: seed(digits)? }),
-                _ => Err(unknown()),
-            },
+            _ => {
+                if let Some(digits) = text.strip_prefix("pruned-random-") {
+                    Ok(Self::PrunedRandom { seed: seed(digits)? })
+                } else if let Some(digits) = text.strip_prefix("random-") {
+                    Ok(Self::Random { seed: seed(digits)? })
+                } else if let Some(digits) = text.strip_prefix("balanced-") {
+                    let weight: f64 = digits.parse().map_err(|_| unknown())?;
+                    let accepted = (0.0..=MOST_WEIGHT).contains(&weight);
+                    accepted.then(|| Self::Balanced { weight: (weight * 100.0).round() as u32 }).ok_or_else(unknown)
+                } else {
+                    Err(unknown())
+                }
+            }
         }
     }
 }
@@ -128,15 +150,29 @@ fn shuffled(mut channels: Vec<u16>, split: &str, rule: &str, seed: u32) -> Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::MomentsBuilder;
 
-    fn scores(n: usize) -> ChannelScores {
+    fn insight(n: usize) -> LayerInsight {
         let fisher_map: Vec<f64> = (0..n).map(|i| (i * 37 % n) as f64).collect();
         let dead = (0..n).map(|i| i % 10 == 3).collect();
-        ChannelScores { fisher_pooled: fisher_map.clone(), fisher_map, dead }
+        let mut builder = MomentsBuilder::new(2, n, 4, 2);
+        let wave =
+            |length: usize, speed: f32| (0..length).map(|i| (i as f32 * speed).sin() * 0.5 + 0.5).collect::<Vec<_>>();
+        builder.add(&wave(40 * 4 * n, 1.7), &wave(40 * 48, 0.9), &[0, 1].repeat(20));
+        LayerInsight {
+            scores: ChannelScores { fisher_pooled: fisher_map.clone(), fisher_map, dead },
+            moments: builder.finish(1.0),
+        }
     }
 
     fn all() -> Vec<Selection> {
-        Selection::all(&SelectionsEntry { first: true, fisher: true, random: 3, pruned_random: 3 })
+        Selection::all(&SelectionsEntry {
+            first: true,
+            fisher: true,
+            random: 3,
+            pruned_random: 3,
+            balanced: vec![0.0, 0.5, 2.0],
+        })
     }
 
     #[test]
@@ -149,31 +185,33 @@ mod tests {
 
     #[test]
     fn selections_never_keep_dead_channels_and_are_nested() {
-        let scores = scores(64);
+        let insight = insight(64);
+        let scores = &insight.scores;
         for selection in all() {
-            let small = selection.choose("conv1_2", 8, &scores).unwrap();
-            let large = selection.choose("conv1_2", 32, &scores).unwrap();
+            let small = selection.choose("conv1_2", 8, &insight).unwrap();
+            let large = selection.choose("conv1_2", 32, &insight).unwrap();
             assert_eq!(small.len(), 8);
             assert!(small.iter().all(|c| large.contains(c)), "{selection} is not nested");
             assert!(large.iter().all(|&c| !scores.dead[usize::from(c)]));
-            assert!(selection.choose("conv1_2", 64, &scores).is_none(), "only 57 are live");
+            assert!(selection.choose("conv1_2", 64, &insight).is_none(), "only 57 are live");
         }
     }
 
     #[test]
     fn fisher_keeps_the_best_and_pruned_random_never_the_worst() {
-        let scores = scores(64);
+        let insight = insight(64);
+        let scores = &insight.scores;
         let value = |c: &u16| scores.fisher_map[usize::from(*c)];
-        let best = Selection::Fisher.choose("conv1_2", 8, &scores).unwrap();
+        let best = Selection::Fisher.choose("conv1_2", 8, &insight).unwrap();
         let floor = best.iter().map(value).fold(f64::INFINITY, f64::min);
         let beyond =
             (0..64u16).filter(|c| !scores.dead[usize::from(*c)] && !best.contains(c)).all(|c| value(&c) <= floor);
         assert!(beyond);
         for seed in 0..20 {
-            let kept = Selection::PrunedRandom { seed }.choose("x", 40, &scores).unwrap();
+            let kept = Selection::PrunedRandom { seed }.choose("x", 40, &insight).unwrap();
             assert!(kept.iter().all(|c| value(c) >= 12.0), "one of the worst 14 was kept");
         }
-        let draw = |seed| Selection::Random { seed }.choose("conv1_2", 8, &scores);
+        let draw = |seed| Selection::Random { seed }.choose("conv1_2", 8, &insight);
         assert_ne!(draw(0), draw(1));
     }
 }
