@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use crate::backbone::Backbone;
-use crate::data::{ImageSet, Parts, Region};
+use crate::data::{ImageSet, Part, Parts, Region};
 use crate::estimate::bench::{Bench, Pairs, to_unit};
 use crate::estimate::{EstimateError, Request};
 use crate::features::{
@@ -26,6 +26,8 @@ pub struct Laboratory {
     device: Device,
     /// Layers whose features are computed whenever they are read.
     computed: RwLock<BTreeSet<String>>,
+    /// Features that some design is measured on.
+    open: Mutex<HashMap<(String, Part), Weak<LayerFeatures>>>,
     /// Moments of the first n training images at a layer.
     moments: Mutex<HashMap<(String, usize), Arc<ChannelMoments>>>,
 }
@@ -44,7 +46,15 @@ pub struct Floors {
 impl Laboratory {
     /// A laboratory on `parts`; [`Laboratory::prepare`] fills `cache` before anything is measured.
     pub fn new(parts: Parts, backbone: Backbone, cache: FeatureCache, device: Device) -> Self {
-        Self { parts, backbone, cache, device, computed: RwLock::default(), moments: Mutex::default() }
+        Self {
+            parts,
+            backbone,
+            cache,
+            device,
+            computed: RwLock::default(),
+            open: Mutex::default(),
+            moments: Mutex::default(),
+        }
     }
 
     /// Computes the features of `layers` that the cache lacks and should keep; `progress` is told a fraction.
@@ -85,12 +95,20 @@ impl Laboratory {
         Ok(())
     }
 
-    /// The features of a part at a layer that was [`prepare`](Self::prepare)d.
-    fn features(&self, layer: &str, images: &ImageSet) -> Result<LayerFeatures, FeatureError> {
-        match self.computed.read().unwrap_or_else(PoisonError::into_inner).contains(layer) {
-            true => LayerFeatures::compute(&self.backbone, layer, images, self.device),
-            false => self.cache.open(&self.backbone, layer, images),
+    /// The features of a part at a layer that was [`prepare`](Self::prepare)d; those in use are shared, so that their pages
+    /// count once however many designs are measured.
+    fn features(&self, layer: &str, images: &ImageSet) -> Result<Arc<LayerFeatures>, FeatureError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (layer.to_owned(), images.part());
+        if let Some(features) = open.get(&key).and_then(Weak::upgrade) {
+            return Ok(features);
         }
+        let features = Arc::new(match self.computed.read().unwrap_or_else(PoisonError::into_inner).contains(layer) {
+            true => LayerFeatures::compute(&self.backbone, layer, images, self.device)?,
+            false => self.cache.open(&self.backbone, layer, images)?,
+        });
+        open.insert(key, Arc::downgrade(&features));
+        Ok(features)
     }
 
     /// What is known in closed form of `layer`'s channels, from training images alone.
@@ -103,7 +121,7 @@ impl Laboratory {
         /// Images that are held in double precision at a time.
         const CHUNK: usize = 8;
         let set = &self.parts.training;
-        let features = Arc::new(self.features(layer, set)?);
+        let features = self.features(layer, set)?;
         let scores = channel_scores(&features, set.labels(), self.classes())?;
         let n = set.len().min(MOMENT_IMAGES);
         let moments = ChannelMoments::of(&features, n)?;
@@ -195,7 +213,7 @@ impl Laboratory {
         let n_training = limit(&self.parts.training, request.protocol.training_images);
         let moments = self.training_moments(split, n_training)?;
         let pairs = |images, count| -> Result<Pairs<'_>, EstimateError> {
-            let features = Arc::new(self.features(split, images)?);
+            let features = self.features(split, images)?;
             Ok(Pairs { view: FeatureView::standardised_by(&moments, features, channels)?, images, count })
         };
         let scored = match request.protocol.scored_part {
