@@ -6,14 +6,22 @@
 //!
 //! - Leakage: ridge regression from the D′ features at a position to the block of pixels under it, weights
 //!   shared over positions (the linear attack with a 1×1 neighbourhood), as PSNR of its pooled error in dB.
-//! - Utility: the trace of between-class scatter in the metric of total scatter, `tr(Mᵀ T⁻¹ M)`, of spatially
-//!   pooled features (the multivariate form of Fisher's linear discriminant).
+//! - Utility: the trace of between-class scatter in the metric of total scatter, `tr(Mᵀ T⁻¹ M)`, of features
+//!   pooled over the four quarters of the map (the multivariate form of Fisher's linear discriminant): a cloud net sees
+//!   where something is, not only that it is there.
 
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
 
-/// Ridge added to the correlation matrices: features are standardised, so this is a share of their variance.
+/// Ridge added to the features' correlation matrix: features are standardised, so this is a share of their variance.
 const RIDGE: f64 = 1e-3;
+
+/// Ridge added to the scatter of pooled features, as a share of their variance. There is one of them per image and quarter,
+/// not one per position, so that noise must be kept from being explained.
+const POOLED_RIDGE: f64 = 3e-2;
+
+/// Parts of a map's side that features are pooled over.
+const POOLS: usize = 2;
 
 /// Second moments of one layer's standardised features, of the pixels under them and of the classes.
 #[derive(Debug, Clone)]
@@ -27,9 +35,11 @@ pub struct LayerMoments {
     pixel_square: Vec<f64>,
     /// Share of the pixels that are the image's own, not padding.
     content_share: f64,
-    /// Total scatter of pooled features, `[C, C]`.
+    /// Pools per channel.
+    pools: usize,
+    /// Total scatter of pooled features, `[C·pools, C·pools]`: a channel's pools are neighbours.
     pooled_total: Mat<f64>,
-    /// Square-root-weighted class means of pooled features, `[C, K]`.
+    /// Square-root-weighted class means of pooled features, `[C·pools, K]`.
     class_means: Mat<f64>,
 }
 
@@ -47,6 +57,7 @@ pub struct MomentsBuilder {
     pixel_sum: Vec<f64>,
     pixel_square: Vec<f64>,
     feature_sum: Vec<f64>,
+    pools: usize,
     pooled: Mat<f64>,
     pooled_sum: Vec<f64>,
     class_sum: Mat<f64>,
@@ -58,6 +69,7 @@ impl MomentsBuilder {
     pub fn new(side: usize, channels: usize, image_side: usize, classes: usize) -> Self {
         let block = image_side / side;
         let pixels = block * block * 3;
+        let pools = if side.is_multiple_of(POOLS) { POOLS * POOLS } else { 1 };
         Self {
             channels,
             side,
@@ -70,20 +82,20 @@ impl MomentsBuilder {
             pixel_sum: vec![0.0; pixels],
             pixel_square: vec![0.0; pixels],
             feature_sum: vec![0.0; channels],
-            pooled: Mat::zeros(channels, channels),
-            pooled_sum: vec![0.0; channels],
-            class_sum: Mat::zeros(channels, classes),
+            pools,
+            pooled: Mat::zeros(channels * pools, channels * pools),
+            pooled_sum: vec![0.0; channels * pools],
+            class_sum: Mat::zeros(channels * pools, classes),
             class_count: vec![0; classes],
         }
     }
 
-    /// Adds `labels.len()` images: `features` `[n, side, side, C]` standardised per channel, `pixels`
-    /// `[n, H, W, 3]` in [0, 1].
-    pub fn add(&mut self, features: &[f32], pixels: &[f32], labels: &[u16]) {
+    /// Adds images to the moments of features and pixels: `features` `[n, side, side, C]` standardised per channel,
+    /// `pixels` `[n, H, W, 3]` in [0, 1].
+    pub fn add_pixels(&mut self, features: &[f32], pixels: &[f32]) {
         let (side, block, channels) = (self.side, self.block, self.channels);
         let (positions, image_side) = (side * side, side * block);
-        let n = labels.len();
-        let rows = n * positions;
+        let rows = features.len() / channels;
         // Column-major [C, rows] is the features' own memory order.
         let f = Mat::from_fn(channels, rows, |c, r| f64::from(features[r * channels + c]));
         let mut p = Mat::<f64>::zeros(self.pixel_sum.len(), rows);
@@ -102,23 +114,40 @@ impl MomentsBuilder {
                 self.pixel_square[b] += value * value;
             }
         }
+        for (c, sum) in self.feature_sum.iter_mut().enumerate() {
+            *sum += (0..rows).map(|r| f[(c, r)]).sum::<f64>();
+        }
         self.feature_feature += &f * f.transpose();
         self.feature_pixel += &f * p.transpose();
-        let mut pooled = Mat::<f64>::zeros(channels, n);
-        for (image, &label) in labels.iter().enumerate() {
-            for c in 0..channels {
-                let sum: f64 = (0..positions).map(|q| f[(c, image * positions + q)]).sum();
-                let mean = sum / positions as f64;
-                pooled[(c, image)] = mean;
-                self.feature_sum[c] += sum;
-                self.pooled_sum[c] += mean;
-                self.class_sum[(c, usize::from(label).min(self.classes - 1))] += mean;
+        self.positions += rows;
+    }
+
+    /// Adds `labels.len()` images to the moments of features and classes: `features` as in
+    /// [`add_pixels`](Self::add_pixels).
+    pub fn add_classes(&mut self, features: &[f32], labels: &[u16]) {
+        let (side, channels, pools) = (self.side, self.channels, self.pools);
+        let across = pools.isqrt();
+        let share = 1.0 / (side * side / pools) as f64;
+        let mut pooled = Mat::<f64>::zeros(channels * pools, labels.len());
+        for (image, features) in features.chunks_exact(side * side * channels).enumerate() {
+            for (position, features) in features.chunks_exact(channels).enumerate() {
+                let (row, column) = (position / side, position % side);
+                let pool = row * across / side * across + column * across / side;
+                for (c, &value) in features.iter().enumerate() {
+                    pooled[(c * pools + pool, image)] += f64::from(value) * share;
+                }
             }
-            self.class_count[usize::from(label).min(self.classes - 1)] += 1;
+        }
+        for (image, &label) in labels.iter().enumerate() {
+            let class = usize::from(label).min(self.classes - 1);
+            for i in 0..channels * pools {
+                self.pooled_sum[i] += pooled[(i, image)];
+                self.class_sum[(i, class)] += pooled[(i, image)];
+            }
+            self.class_count[class] += 1;
         }
         self.pooled += &pooled * pooled.transpose();
-        self.images += n;
-        self.positions += rows;
+        self.images += labels.len();
     }
 
     /// The moments of all images added.
@@ -142,8 +171,11 @@ impl MomentsBuilder {
             pixel_square: (self.pixel_square.iter().zip(&pixel_mean))
                 .map(|(square, mean)| square / rows - mean * mean)
                 .collect(),
-            pooled_total: Mat::from_fn(c, c, |i, j| self.pooled[(i, j)] / n - pooled_mean[i] * pooled_mean[j]),
-            class_means: Mat::from_fn(c, self.classes, |i, k| {
+            pools: self.pools,
+            pooled_total: Mat::from_fn(pooled_mean.len(), pooled_mean.len(), |i, j| {
+                self.pooled[(i, j)] / n - pooled_mean[i] * pooled_mean[j]
+            }),
+            class_means: Mat::from_fn(pooled_mean.len(), self.classes, |i, k| {
                 let count = self.class_count[k] as f64;
                 let mean = if count > 0.0 { self.class_sum[(i, k)] / count } else { pooled_mean[i] };
                 (mean - pooled_mean[i]) * (count / n).sqrt()
@@ -153,9 +185,9 @@ impl MomentsBuilder {
 }
 
 /// `tr(Bᵀ (A[S,S] + ridge)⁻¹ B[S])`: the part of B that the subset S explains.
-fn explained(a: &Mat<f64>, b: &Mat<f64>, subset: &[usize]) -> f64 {
+fn explained(a: &Mat<f64>, b: &Mat<f64>, subset: &[usize], ridge: f64) -> f64 {
     let scale = subset.iter().map(|&i| a[(i, i)]).sum::<f64>() / subset.len().max(1) as f64;
-    let ridge = (RIDGE * scale).max(1e-12);
+    let ridge = (ridge * scale).max(1e-12);
     let sub =
         Mat::from_fn(subset.len(), subset.len(), |i, j| a[(subset[i], subset[j])] + if i == j { ridge } else { 0.0 });
     let rhs = Mat::from_fn(subset.len(), b.ncols(), |i, j| b[(subset[i], j)]);
@@ -172,19 +204,22 @@ fn explained(a: &Mat<f64>, b: &Mat<f64>, subset: &[usize]) -> f64 {
     trace
 }
 
-/// Covariance of some channels, and with their targets, given those that were taken.
+/// Covariance of some features, and with their targets, given those that were taken. A channel is a group of `width`
+/// neighbouring features.
 struct Residual {
+    width: usize,
     covariance: Mat<f64>,
     cross: Mat<f64>,
 }
 
 impl Residual {
-    fn new(covariance: &Mat<f64>, cross: &Mat<f64>, channels: &[u16]) -> Self {
-        let at = |i: usize| usize::from(channels[i]);
-        let n = channels.len();
+    fn new(covariance: &Mat<f64>, cross: &Mat<f64>, width: usize, channels: &[u16], ridge: f64) -> Self {
+        let at = |i: usize| usize::from(channels[i / width]) * width + i % width;
+        let n = channels.len() * width;
         let scale = (0..n).map(|i| covariance[(at(i), at(i))]).sum::<f64>() / n.max(1) as f64;
-        let ridge = (RIDGE * scale).max(1e-12);
+        let ridge = (ridge * scale).max(1e-12);
         Self {
+            width,
             covariance: Mat::from_fn(n, n, |i, j| covariance[(at(i), at(j))] + if i == j { ridge } else { 0.0 }),
             cross: Mat::from_fn(n, cross.ncols(), |i, j| cross[(at(i), j)]),
         }
@@ -192,23 +227,27 @@ impl Residual {
 
     /// What a channel would explain of the targets beyond those taken.
     fn gain(&self, channel: usize) -> f64 {
-        let square: f64 = (0..self.cross.ncols()).map(|j| self.cross[(channel, j)].powi(2)).sum();
-        square / self.covariance[(channel, channel)]
+        let group: Vec<usize> = (channel * self.width..(channel + 1) * self.width).collect();
+        explained(&self.covariance, &self.cross, &group, 0.0)
     }
 
     /// Conditions everything on a channel.
     fn take(&mut self, channel: usize) {
-        let pivot = self.covariance[(channel, channel)];
-        let column: Vec<f64> = (0..self.covariance.nrows()).map(|i| self.covariance[(i, channel)]).collect();
+        (channel * self.width..(channel + 1) * self.width).for_each(|feature| self.condition(feature));
+    }
+
+    fn condition(&mut self, feature: usize) {
+        let pivot = self.covariance[(feature, feature)];
+        let column: Vec<f64> = (0..self.covariance.nrows()).map(|i| self.covariance[(i, feature)]).collect();
         for (j, from) in column.iter().enumerate() {
             for (i, value) in column.iter().enumerate() {
                 self.covariance[(i, j)] -= value * from / pivot;
             }
         }
-        // A taken channel keeps a variance, so that no division is by zero.
-        self.covariance[(channel, channel)] = pivot;
+        // A taken feature keeps a variance, so that no division is by zero.
+        self.covariance[(feature, feature)] = pivot;
         for j in 0..self.cross.ncols() {
-            let factor = self.cross[(channel, j)] / pivot;
+            let factor = self.cross[(feature, j)] / pivot;
             for (i, value) in column.iter().enumerate() {
                 self.cross[(i, j)] -= value * factor;
             }
@@ -221,14 +260,14 @@ impl LayerMoments {
     /// counted as if they were on the image.
     pub fn linear_attack_psnr(&self, subset: &[u16]) -> f64 {
         let total: f64 = self.pixel_square.iter().sum();
-        let left = total - explained(&self.feature_feature, &self.feature_pixel, &self.indices(subset));
+        let left = total - explained(&self.feature_feature, &self.feature_pixel, &self.indices(subset, 1), RIDGE);
         let mse = left.max(total * 1e-6) / (self.pixel_square.len().max(1) as f64 * self.content_share);
         -10.0 * mse.max(1e-10).log10()
     }
 
     /// Class separation of the spatially pooled channels `subset`, between 0 and the number of classes − 1.
     pub fn class_separation(&self, subset: &[u16]) -> f64 {
-        explained(&self.pooled_total, &self.class_means, &self.indices(subset))
+        explained(&self.pooled_total, &self.class_means, &self.indices(subset, self.pools), POOLED_RIDGE)
     }
 
     /// `count` channels of `live`, each the one that adds most to
@@ -241,11 +280,11 @@ impl LayerMoments {
     /// given those before it, so that redundant channels add nothing; sets of one weight are nested. Forward selection of
     /// least squares (Chen, Billings and Luo, 1989), with a second target that counts against.
     pub fn balanced(&self, live: &[u16], weight: f64, count: usize) -> Vec<u16> {
-        let mut classes = Residual::new(&self.pooled_total, &self.class_means, live);
-        let mut pixels = Residual::new(&self.feature_feature, &self.feature_pixel, live);
-        let all = self.indices(live);
-        let utility = explained(&self.pooled_total, &self.class_means, &all).max(f64::MIN_POSITIVE);
-        let leakage = explained(&self.feature_feature, &self.feature_pixel, &all).max(f64::MIN_POSITIVE);
+        let mut classes = Residual::new(&self.pooled_total, &self.class_means, self.pools, live, POOLED_RIDGE);
+        let mut pixels = Residual::new(&self.feature_feature, &self.feature_pixel, 1, live, RIDGE);
+        let utility = self.class_separation(live).max(f64::MIN_POSITIVE);
+        let explained = explained(&self.feature_feature, &self.feature_pixel, &self.indices(live, 1), RIDGE);
+        let leakage = explained.max(f64::MIN_POSITIVE);
         let mut left: Vec<usize> = (0..live.len()).collect();
         let mut chosen = Vec::with_capacity(count);
         while chosen.len() < count && !left.is_empty() {
@@ -266,9 +305,10 @@ impl LayerMoments {
         chosen
     }
 
-    fn indices(&self, subset: &[u16]) -> Vec<usize> {
-        let indices = subset.iter().map(|&c| usize::from(c));
-        indices.filter(|&c| c < self.channels).collect()
+    /// The features of these channels, `width` each.
+    fn indices(&self, subset: &[u16], width: usize) -> Vec<usize> {
+        let channels = subset.iter().map(|&c| usize::from(c)).filter(|&c| c < self.channels);
+        channels.flat_map(|c| c * width..(c + 1) * width).collect()
     }
 }
 
@@ -296,11 +336,9 @@ mod tests {
         }
         let mut builder = MomentsBuilder::new(2, 3, 4, 3);
         for start in (0..n).step_by(100) {
-            builder.add(
-                &features[start * 12..(start + 100) * 12],
-                &pixels[start * 48..(start + 100) * 48],
-                &labels[start..start + 100],
-            );
+            let features = &features[start * 12..(start + 100) * 12];
+            builder.add_pixels(features, &pixels[start * 48..(start + 100) * 48]);
+            builder.add_classes(features, &labels[start..start + 100]);
         }
         builder.finish(1.0)
     }
@@ -335,20 +373,23 @@ mod tests {
     #[test]
     fn what_is_gained_step_by_step_is_what_the_set_explains() {
         let moments = moments();
-        let mut residual = Residual::new(&moments.feature_feature, &moments.feature_pixel, &[0, 1, 2]);
-        let mut sum = 0.0;
-        for channel in [1, 0, 2] {
-            sum += residual.gain(channel);
-            residual.take(channel);
+        let pixels = Residual::new(&moments.feature_feature, &moments.feature_pixel, 1, &[0, 1, 2], RIDGE);
+        let classes = Residual::new(&moments.pooled_total, &moments.class_means, 4, &[0, 1, 2], POOLED_RIDGE);
+        let all = explained(&moments.feature_feature, &moments.feature_pixel, &[0, 1, 2], RIDGE);
+        for (mut residual, all) in [(pixels, all), (classes, moments.class_separation(&[0, 1, 2]))] {
+            let mut sum = 0.0;
+            for channel in [1, 0, 2] {
+                sum += residual.gain(channel);
+                residual.take(channel);
+            }
+            assert!((sum / all - 1.0).abs() < 1e-9, "{sum} {all}");
         }
-        let all = explained(&moments.feature_feature, &moments.feature_pixel, &[0, 1, 2]);
-        assert!((sum / all - 1.0).abs() < 1e-9, "{sum} {all}");
     }
 
     #[test]
     fn class_separation_sees_the_class_channel() {
         let moments = moments();
-        assert!(moments.class_separation(&[2]) > 0.99);
+        assert!(moments.class_separation(&[2]) > 0.9);
         assert!(moments.class_separation(&[1]) < 0.05);
     }
 }

@@ -117,27 +117,31 @@ impl Laboratory {
     /// [`FeatureError`] where the features were not prepared.
     pub fn insight(&self, layer: &str) -> Result<LayerInsight, FeatureError> {
         /// Enough for second moments of 256 channels over thousands of positions.
-        const MOMENT_IMAGES: usize = 1_000;
+        const PIXEL_IMAGES: usize = 1_000;
+        /// And for those of their pools, of which an image has few.
+        const CLASS_IMAGES: usize = 4_000;
         /// Images that are held in double precision at a time.
         const CHUNK: usize = 8;
         let set = &self.parts.training;
         let features = self.features(layer, set)?;
         let scores = channel_scores(&features, set.labels(), self.classes())?;
-        let n = set.len().min(MOMENT_IMAGES);
-        let moments = ChannelMoments::of(&features, n)?;
+        let moments = ChannelMoments::of(&features, set.len().min(PIXEL_IMAGES))?;
         let all: Vec<u16> = (0..features.channels()).map(|c| c as u16).collect();
         let view = FeatureView::standardised_by(&moments, features, &all)?;
         let size = view.side() * view.side() * view.depth();
         let mut builder = MomentsBuilder::new(view.side(), view.depth(), set.side(), self.classes());
-        let rows: Vec<usize> = (0..n).collect();
+        let rows: Vec<usize> = (0..set.len().min(CLASS_IMAGES)).collect();
         let content = self.content();
         let content_share = (content.height * content.width) as f64 / (set.side() * set.side()) as f64;
         let mut values = Vec::new();
         for rows in rows.chunks(CHUNK) {
             values.resize(rows.len() * size, 0.0);
             view.fill(rows, &mut values)?;
-            let pixels: Vec<f32> = rows.iter().flat_map(|&row| to_unit(set.image(row))).collect();
-            builder.add(&values, &pixels, &set.labels()[rows[0]..rows[0] + rows.len()]);
+            if rows[0] < PIXEL_IMAGES {
+                let pixels: Vec<f32> = rows.iter().flat_map(|&row| to_unit(set.image(row))).collect();
+                builder.add_pixels(&values, &pixels);
+            }
+            builder.add_classes(&values, &set.labels()[rows[0]..rows[0] + rows.len()]);
         }
         Ok(LayerInsight { scores, moments: builder.finish(content_share) })
     }

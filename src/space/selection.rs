@@ -158,7 +158,9 @@ mod tests {
         let mut builder = MomentsBuilder::new(2, n, 4, 2);
         let wave =
             |length: usize, speed: f32| (0..length).map(|i| (i as f32 * speed).sin() * 0.5 + 0.5).collect::<Vec<_>>();
-        builder.add(&wave(40 * 4 * n, 1.7), &wave(40 * 48, 0.9), &[0, 1].repeat(20));
+        let features = wave(40 * 4 * n, 1.7);
+        builder.add_pixels(&features, &wave(40 * 48, 0.9));
+        builder.add_classes(&features, &[0, 1].repeat(20));
         LayerInsight {
             scores: ChannelScores { fisher_pooled: fisher_map.clone(), fisher_map, dead },
             moments: builder.finish(1.0),
