@@ -4,7 +4,7 @@
 //! training, so it can't be under-trained: what it recovers is a floor for every trained attack. The penalty is chosen on
 //! the attacker's validation images.
 
-use crate::estimate::attack::scores::Scores;
+use crate::estimate::attack::scores::{Scores, mean_psnr};
 use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Request, Watch};
 use crate::measurement::{Measurement, Metric};
@@ -52,8 +52,7 @@ impl Estimator for LinearAttack<'_> {
             let Some(map) = moments.solve(&all, penalty) else {
                 continue;
             };
-            let scores = Scores::new(&bench.map_validation(&map)?, &originals, self.laboratory)?;
-            let mean = scores.psnr.iter().sum::<f64>() / scores.psnr.len() as f64;
+            let mean = mean_psnr(&bench.map_validation(&map)?, &originals, self.laboratory)?;
             if best.as_ref().is_none_or(|&(least, _)| mean > least) {
                 best = Some((mean, map));
             }

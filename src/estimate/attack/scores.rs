@@ -3,7 +3,7 @@
 use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{EstimateError, Request};
 use crate::measurement::{Measurement, Metric};
-use crate::metrics::{self, Images, Summary};
+use crate::metrics::{self, Images, MetricsError, Summary};
 
 /// Scores of every reconstruction.
 pub(in crate::estimate) struct Scores {
@@ -12,20 +12,31 @@ pub(in crate::estimate) struct Scores {
     pub(in crate::estimate) ssim: Vec<f64>,
 }
 
+/// The true pixels, `[n, height, width, 3]` without padding, of images of the laboratory's side.
+fn content<'a>(pixels: &'a [f32], laboratory: &Laboratory) -> Result<Images<'a>, MetricsError> {
+    let (side, content) = (laboratory.image_side(), laboratory.content());
+    Images::new(pixels, [pixels.len() / (side * side * 3), side, side, 3])?
+        .crop(content.top..content.top + content.height, content.left..content.left + content.width)
+}
+
+/// Mean over images of the PSNR, dB: what chooses between attacks, without the rest.
+pub(super) fn mean_psnr(
+    reconstructions: &[f32],
+    originals: &[f32],
+    laboratory: &Laboratory,
+) -> Result<f64, EstimateError> {
+    let errors =
+        metrics::mean_squared_errors(&content(reconstructions, laboratory)?, &content(originals, laboratory)?)?;
+    Ok(errors.iter().map(|&e| metrics::psnr_from_mse(e)).sum::<f64>() / errors.len() as f64)
+}
+
 impl Scores {
     pub(super) fn new(
         reconstructions: &[f32],
         originals: &[f32],
         laboratory: &Laboratory,
     ) -> Result<Self, EstimateError> {
-        let side = laboratory.image_side();
-        let n = originals.len() / (side * side * 3);
-        let content = laboratory.content();
-        let view = |pixels| {
-            Images::new(pixels, [n, side, side, 3])?
-                .crop(content.top..content.top + content.height, content.left..content.left + content.width)
-        };
-        let (reconstructed, original) = (view(reconstructions)?, view(originals)?);
+        let (reconstructed, original) = (content(reconstructions, laboratory)?, content(originals, laboratory)?);
         let squared_errors = metrics::mean_squared_errors(&reconstructed, &original)?;
         Ok(Self {
             psnr: squared_errors.iter().map(|&e| metrics::psnr_from_mse(e)).collect(),
