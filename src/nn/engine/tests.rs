@@ -151,6 +151,25 @@ fn training_equals_candles() {
     }
 }
 
+/// TF32 products have ten bits of fraction, so that losses agree to less than on the CPU.
+#[cfg(feature = "cuda")]
+#[test]
+fn training_on_cuda_equals_the_engines() {
+    let device = crate::nn::Device::Cuda(0);
+    for (name, spec) in specs() {
+        let init = initialise(&spec, 1);
+        let mut engine = EngineNetwork::new(&spec, &init, &options()).unwrap();
+        let mut cuda = GemmNetwork::new(&spec, &init, &BuildOptions { device, ..options() }).unwrap();
+        for index in 0..20u16 {
+            let data = Data::new(&spec, 17, f32::from(index));
+            let step = Schedule::OneCycle { peak: 2e-3 }.at(index.into(), 20);
+            let a = engine.train_step(&data.x, 17, data.target(), step).unwrap();
+            let b = cuda.train_step(&data.x, 17, data.target(), step).unwrap();
+            assert!((a - b).abs() < 1e-2 * a.max(1.0), "{name} step {index}: loss {b}, not {a}");
+        }
+    }
+}
+
 #[test]
 fn gradients_are_differences_of_the_loss() {
     // A plain gradient step can be read off Adam's: at its first step the update is −rate · g / (|g| + ε'), so with a
