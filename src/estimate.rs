@@ -10,6 +10,7 @@ mod gallery;
 mod laboratory;
 #[cfg(test)]
 pub(crate) mod mock;
+mod sanity;
 
 use std::ops::ControlFlow;
 
@@ -23,6 +24,7 @@ pub use accuracy::CloudAccuracy;
 pub use attack::{AttackLadder, DecoderAttack, LinearAttack};
 pub use gallery::{Gallery, GalleryImage};
 pub use laboratory::{Floors, Laboratory};
+pub use sanity::sanity;
 
 /// One design to be measured.
 #[derive(Debug, Clone, Copy)]

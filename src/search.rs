@@ -285,8 +285,14 @@ impl Search<'_> {
                 models = self.fit()?;
                 continue;
             }
-            let terms = verify::Terms { bounds: problem.bounds, confidence: problem.confidence, floor: problem.floor };
             let candidate = &problem.candidates[index];
+            let within = problem.candidates.iter().filter(|part| candidate.design.contains(&part.design));
+            let terms = verify::Terms {
+                bounds: problem.bounds,
+                confidence: problem.confidence,
+                floor: problem.floor,
+                parts: &within.map(|part| part.id.clone()).collect::<Vec<_>>(),
+            };
             let verdict = verify::verify(executor, candidate, &terms, &problem.plan, problem.seed)?;
             gain.learn(&models, &problem.candidates[index], &verdict);
             let holds = verdict.holds;

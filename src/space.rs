@@ -63,6 +63,12 @@ pub struct Design {
 }
 
 impl Design {
+    /// Whether `part` is split at the same layer and keeps a part of this design's channels, or all of them.
+    pub fn contains(&self, part: &Design) -> bool {
+        let channels = self.channels.channels();
+        self.split == part.split && part.channels.channels().iter().all(|channel| channels.contains(channel))
+    }
+
     /// A name that depends on the design alone: `SPLIT-DEPTH-HASH`.
     pub fn id(&self) -> DesignId {
         let channels = self.channels.channels();

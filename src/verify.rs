@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exec::{ExecError, Executor, Job};
-use crate::measurement::{Evaluation, Fidelity, Measurement, Metric, Outcome};
+use crate::measurement::{DesignId, Evaluation, Fidelity, Measurement, Metric, Outcome};
 use crate::metrics::student_t_quantile;
 use crate::protocol::Plan;
 use crate::space::Candidate;
@@ -100,6 +100,9 @@ pub struct Terms<'a> {
     pub confidence: f64,
     /// Mean PSNR of the mean image, which needs no features at all, dB.
     pub floor: f64,
+    /// Designs at the same layer that keep a part of the candidate's channels, or all: an attacker who has more never
+    /// recovers less.
+    pub parts: &'a [DesignId],
 }
 
 /// Measures `candidate` as the plan's verification says and judges it.
@@ -113,7 +116,7 @@ pub fn verify(
     plan: &Plan,
     study_seed: u64,
 ) -> Result<Verdict, ExecError> {
-    let &Terms { bounds, confidence, floor } = terms;
+    let &Terms { bounds, confidence, floor, parts } = terms;
     let seeds = fresh_seeds(study_seed, plan.verification_seeds);
     let error_rate = error_rate(confidence, bounds, plan);
     let job = |(k, &seed): (usize, &u64)| Job {
@@ -129,7 +132,7 @@ pub fn verify(
     let evaluations: Vec<Evaluation> = executor.measure(&jobs, None)?.into_iter().flatten().collect();
     let mut verdict = judge(candidate, &evaluations, bounds, error_rate, plan.verification);
     let searched = executor.evaluations();
-    let searched = searched.iter().filter(|e| e.design == candidate.id && e.fidelity == plan.search);
+    let searched = searched.iter().filter(|e| parts.contains(&e.design) && e.fidelity == plan.search);
     let weaknesses = weaknesses(&verdict, floor, searched.flat_map(Evaluation::measurements));
     verdict.holds &= weaknesses.is_empty();
     verdict.objections.extend(weaknesses);
@@ -157,7 +160,10 @@ fn weaknesses<'a>(verdict: &Verdict, floor: f64, searched: impl Iterator<Item = 
         let slack = 3.0 * row.std_error;
         let leakage = matches!(row.metric, Metric::PsnrMean | Metric::PsnrP95 | Metric::SsimMean);
         if leakage && verdict.figure(row.metric).is_some_and(|f| f.value + slack < row.value) {
-            found.push(format!("{} is below what the search found: the attack is under-trained", row.metric));
+            found.push(format!(
+                "{} is below what the search found of {}, whose channels it has: the attack is under-trained",
+                row.metric, row.design
+            ));
         }
     }
     // On the same images: what needs no training is a floor for what was trained.

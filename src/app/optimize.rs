@@ -10,7 +10,7 @@ use super::setup::{self, Admission, Assets, ExactBudget};
 use super::{AppError, check, exit, interrupt, read_study, summary};
 use crate::cli::OptimizeArgs;
 use crate::config::BudgetFile;
-use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory};
+use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory, sanity};
 use crate::exec::Executor;
 use crate::measurement::Metric;
 use crate::nn::Device;
@@ -54,6 +54,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         let candidates = assets.space.candidates(&insights, |cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit));
         let plan = plan(&budget, candidates.len());
         let floors = laboratory.floors()?;
+        let unsound = sanity(&laboratory, &floors)?;
         let problem = Problem {
             candidates: &candidates,
             bounds: &setup::bounds(&budget),
@@ -68,7 +69,12 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         let planned = plan.evaluations + plan.verification_seeds;
         let lanes = setup::lanes(args.resources.jobs)?;
         let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned, lanes);
-        let findings = search::run(&problem, &mut executor)?;
+        let mut findings = search::run(&problem, &mut executor)?;
+        // Figures of an instrument that is not sound are nothing to rely on.
+        if !unsound.is_empty() && findings.status == Status::Verified {
+            findings.status = Status::Unverified;
+        }
+        findings.warnings.extend(unsound);
         let seconds = executor.spent_seconds();
         let provenance = Provenance { seconds, ..provenance };
         let record = conclude(&budget, &admission, &problem, &findings, floors, provenance)?;

@@ -12,4 +12,4 @@ mod scores;
 pub use decoder::DecoderAttack;
 pub use ladder::AttackLadder;
 pub use linear::LinearAttack;
-pub(super) use scores::Scores;
+pub(super) use scores::{Scores, mean_psnr};

@@ -247,6 +247,17 @@ fn a_limit_on_time_ends_the_search_and_a_resumed_one_ends_alike() {
 }
 
 #[test]
+fn a_design_contains_those_of_its_channels_alone() {
+    let design = |split: &str, channels: &[u16]| Design {
+        split: split.to_owned(),
+        channels: ChannelChoice::set(channels.to_vec()),
+    };
+    let whole = design("conv2_1", &[1, 5, 9]);
+    assert!(whole.contains(&whole) && whole.contains(&design("conv2_1", &[9, 1])));
+    assert!(!whole.contains(&design("conv2_1", &[1, 2])) && !whole.contains(&design("conv2_2", &[1])));
+}
+
+#[test]
 fn a_decoder_weaker_than_a_linear_map_is_never_verified() {
     let folder = tempfile::tempdir().unwrap();
     let mock = || MockEstimator { linear: 0.2, ..honest() };

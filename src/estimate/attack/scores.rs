@@ -20,7 +20,7 @@ fn content<'a>(pixels: &'a [f32], laboratory: &Laboratory) -> Result<Images<'a>,
 }
 
 /// Mean over images of the PSNR, dB: what chooses between attacks, without the rest.
-pub(super) fn mean_psnr(
+pub(in crate::estimate) fn mean_psnr(
     reconstructions: &[f32],
     originals: &[f32],
     laboratory: &Laboratory,
