@@ -24,6 +24,7 @@
 //! - A [`measurement::Measurement`] is one long-format row: a new attack adds rows, not columns.
 //! - Every training's randomness comes from a ChaCha stream of (seed, design, estimator).
 //! - No figure comes from images that a training saw; no statistic is taken from evaluation images.
+//! - What needs no training ([`ridge`]) is a floor for what was trained: an attack below it is never believed.
 //! - What a user is told to rely on is verified: fresh seeds, all training data, attacks that converged.
 
 pub mod app;

@@ -110,7 +110,7 @@ pub struct Candidate {
     pub selections: Vec<Selection>,
     /// Exact cost.
     pub cost: Cost,
-    /// PSNR of the linear attack in closed form, dB: a stand-in for leakage, and what a verifying attack must at least reach.
+    /// PSNR of a linear map from single positions in closed form, dB: a stand-in for leakage, never a result.
     pub linear_attack: f64,
     /// Class separation of the pooled channels in closed form: a stand-in for utility, never a result.
     pub class_separation: f64,
