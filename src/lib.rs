@@ -38,6 +38,7 @@ pub mod export;
 pub mod features;
 pub mod measurement;
 pub mod metrics;
+pub mod mixing;
 pub mod nn;
 pub mod protocol;
 pub mod proxy;

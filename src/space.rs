@@ -5,6 +5,7 @@
 //! the channel scores are known. Two slots that choose the same channels are one candidate.
 
 mod cost;
+mod mix;
 mod selection;
 
 use std::collections::HashMap;
@@ -19,15 +20,17 @@ use crate::measurement::DesignId;
 use crate::proxy::LayerMoments;
 
 pub use cost::Cost;
+pub use mix::Mix;
 pub use selection::{PRUNED_FRACTION, Selection};
 
-/// Which output channels of the split layer the local net keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What the local net keeps of the split layer's output channels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
 pub enum ChannelChoice {
-    /// These channels of the layer, ascending and without repeats.
+    /// These channels of the layer, ascending and without repeats, after its ReLU.
     Set(Vec<u16>),
+    /// Linear combinations of all channels, taken before the ReLU.
+    Mix(Mix),
 }
 
 impl ChannelChoice {
@@ -42,19 +45,37 @@ impl ChannelChoice {
     pub fn depth(&self) -> usize {
         match self {
             Self::Set(channels) => channels.len(),
+            Self::Mix(mix) => mix.depth(),
         }
     }
 
-    /// The channels of the backbone's layer that the local net computes.
-    pub fn channels(&self) -> &[u16] {
+    /// The channels of the backbone's layer that the local net computes; `None` where it computes combinations of all.
+    pub fn channels(&self) -> Option<&[u16]> {
         match self {
-            Self::Set(channels) => channels,
+            Self::Set(channels) => Some(channels),
+            Self::Mix(_) => None,
+        }
+    }
+
+    /// Whether a ReLU follows.
+    pub fn relu(&self) -> bool {
+        match self {
+            Self::Set(_) => true,
+            Self::Mix(mix) => mix.relu(),
+        }
+    }
+
+    /// Whether this chooses channels, or mixes as many, that a layer of `width` channels has.
+    pub fn fits(&self, width: usize) -> bool {
+        match self {
+            Self::Set(channels) => !channels.is_empty() && channels.iter().all(|&channel| usize::from(channel) < width),
+            Self::Mix(mix) => mix.inputs() == width,
         }
     }
 }
 
 /// A local net: the backbone up to `split`, of whose last layer only `channels` are computed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Design {
     /// Name of the split layer.
     pub split: String,
@@ -63,24 +84,36 @@ pub struct Design {
 }
 
 impl Design {
-    /// Whether `part` is split at the same layer and keeps a part of this design's channels, or all of them.
+    /// Whether `part` is split at the same layer and keeps a part of this design's channels, or all of them, so that whoever
+    /// holds this design's features can compute the part's.
     pub fn contains(&self, part: &Design) -> bool {
-        let channels = self.channels.channels();
-        self.split == part.split && part.channels.channels().iter().all(|channel| channels.contains(channel))
+        self.split == part.split
+            && match (&self.channels, &part.channels) {
+                (ChannelChoice::Set(own), ChannelChoice::Set(part)) => part.iter().all(|channel| own.contains(channel)),
+                (ChannelChoice::Mix(own), ChannelChoice::Mix(part)) => own.contains(part),
+                _ => false,
+            }
     }
 
     /// A name that depends on the design alone: `SPLIT-DEPTH-HASH`.
     pub fn id(&self) -> DesignId {
-        let channels = self.channels.channels();
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.split.as_bytes());
-        for channel in channels {
-            hasher.update(&channel.to_le_bytes());
+        match &self.channels {
+            ChannelChoice::Set(channels) => {
+                for channel in channels {
+                    hasher.update(&channel.to_le_bytes());
+                }
+            }
+            ChannelChoice::Mix(mix) => {
+                hasher.update(b" mix ");
+                hasher.update(&mix.bytes());
+            }
         }
         let hash = hasher.finalize().to_hex();
         let split: String =
             self.split.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_').take(40).collect();
-        format!("{split}-{}-{}", channels.len(), &hash[..8])
+        format!("{split}-{}-{}", self.channels.depth(), &hash[..8])
             .parse()
             .expect("letters, digits and dashes, of limited length, are an id")
     }
@@ -192,6 +225,17 @@ impl Space {
         self.splits.iter().map(|&(layer, _)| layer).collect()
     }
 
+    /// How channels may be chosen.
+    pub fn selections(&self) -> &[Selection] {
+        &self.selections
+    }
+
+    /// The largest output channel count at the layer `split`; 0 where there is no split.
+    pub fn deepest(&self, split: &str) -> usize {
+        let depths = self.splits.iter().filter(|(layer, _)| layer.name == split).flat_map(|(_, depths)| depths);
+        depths.copied().max().unwrap_or(0)
+    }
+
     /// Precision on the device and on the wire.
     pub fn precision(&self) -> PrecisionEntry {
         self.precision
@@ -247,21 +291,21 @@ impl Space {
             let Some(channels) = slot.selection.choose(slot.layer.name, slot.depth, insight) else {
                 continue;
             };
-            let design = Design { split: slot.layer.name.to_owned(), channels: ChannelChoice::set(channels) };
+            let (linear_attack, class_separation) = insight.proxies(slot.selection, &channels);
+            let design = Design { split: slot.layer.name.to_owned(), channels };
             let id = design.id();
             if let Some(&index) = known.get(&id) {
                 candidates[index].selections.push(slot.selection);
                 continue;
             }
             known.insert(id.clone(), candidates.len());
-            let channels = design.channels.channels();
             candidates.push(Candidate {
                 id,
                 split_index: slot.layer.index,
                 selections: vec![slot.selection],
                 cost,
-                linear_attack: insight.moments.linear_attack_psnr(channels),
-                class_separation: insight.moments.class_separation(channels),
+                linear_attack,
+                class_separation,
                 design,
             });
         }
@@ -276,4 +320,38 @@ pub struct LayerInsight {
     pub scores: ChannelScores,
     /// Second moments of features, pixels and classes.
     pub moments: LayerMoments,
+    /// The mixes that were asked for.
+    pub mixes: Vec<MixInsight>,
+}
+
+/// What is known in closed form of one way of mixing a layer's channels.
+#[derive(Debug, Clone)]
+pub struct MixInsight {
+    /// The selection that mixes so.
+    pub selection: Selection,
+    /// Its combinations, the most useful first: those of a smaller depth are the first of these.
+    pub mix: Mix,
+    /// Second moments of their features, pixels and classes.
+    pub moments: LayerMoments,
+}
+
+impl LayerInsight {
+    /// What is known of a mixing selection, where it was asked for.
+    pub fn mix(&self, selection: Selection) -> Option<&MixInsight> {
+        self.mixes.iter().find(|mix| mix.selection == selection)
+    }
+
+    /// The closed-form stand-ins for leakage (PSNR in dB) and utility (class separation) of what `selection` chose.
+    fn proxies(&self, selection: Selection, choice: &ChannelChoice) -> (f64, f64) {
+        let of = |moments: &LayerMoments, channels: &[u16]| {
+            (moments.linear_attack_psnr(channels), moments.class_separation(channels))
+        };
+        match (choice, self.mix(selection)) {
+            (ChannelChoice::Set(channels), _) => of(&self.moments, channels),
+            (ChannelChoice::Mix(mix), Some(insight)) => {
+                of(&insight.moments, &(0..mix.depth()).map(|c| c as u16).collect::<Vec<_>>())
+            }
+            (ChannelChoice::Mix(_), None) => (f64::NAN, f64::NAN),
+        }
+    }
 }

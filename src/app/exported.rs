@@ -13,6 +13,7 @@ use crate::export::{self, Claim, CloudNetRecord, MANIFEST_VERSION, Manifest, Pac
 use crate::measurement::Metric;
 use crate::record::Record;
 use crate::search::Status;
+use crate::space::ChannelChoice;
 use crate::store::{Event, StudyReader};
 use crate::verify::Verdict;
 
@@ -153,7 +154,7 @@ fn backbone(record: &Record, path: &Path, split: &str) -> Result<Backbone, AppEr
     Ok(backbone)
 }
 
-/// Largest difference between the package's features and the kept channels of the whole backbone's, on a pattern,
+/// Largest difference between the package's features and what the design keeps of the whole backbone's, on a pattern,
 /// relative to the largest feature.
 fn self_test(dir: &Path, backbone: &Backbone, manifest: &Manifest) -> Result<f32, AppError> {
     use crate::backbone::LocalNet;
@@ -161,32 +162,43 @@ fn self_test(dir: &Path, backbone: &Backbone, manifest: &Manifest) -> Result<f32
     let side = manifest.preprocessing.side;
     let pattern: Vec<u8> = (0..side * side * 3).map(|i| ((i * 37 + i / 96 * 11) % 256) as u8).collect();
     let layer = backbone.layer(&manifest.design.split)?;
-    let all: Vec<u16> = (0..layer.out_channels).map(|c| c as u16).collect();
-    let whole = LocalNet::new(backbone, layer, &all, side);
+    let whole = LocalNet::tapped(backbone, layer, side);
     let mut input = vec![0.0; pattern.len()];
     backbone.architecture().preprocess().apply(&pattern, &mut input);
-    let mut expected = Vec::new();
+    let mut layer_output = Vec::new();
     Frozen::new(&whole.spec, &whole.params, Device::Cpu)?.forward_taps(
         &input,
         1,
         &[whole.spec.layers.len() - 1],
         &mut |_, values| {
-            expected.extend_from_slice(values);
+            layer_output.extend_from_slice(values);
             Ok(())
         },
     )?;
     let found = Package::open(dir)?.features(&pattern)?;
     let [_, rows, columns] = manifest.feature_shape;
-    let pixels = rows * columns;
+    let (pixels, depth) = (rows * columns, manifest.design.channels.depth());
+    let (expected, tolerance) = match &manifest.design.channels {
+        ChannelChoice::Set(channels) => {
+            let output = layer_output.chunks_exact(layer.out_channels);
+            let kept = output.flat_map(|output| channels.iter().map(|&channel| output[usize::from(channel)].max(0.0)));
+            (kept.collect(), 1e-3)
+        }
+        // Combinations are folded into the weights, and these rounded to the precision of the package.
+        ChannelChoice::Mix(mix) => {
+            let mut expected = vec![0.0; pixels * depth];
+            mix.apply(&layer_output, &mut expected);
+            (expected, 1e-2)
+        }
+    };
     let scale = expected.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
     let mut difference = 0f32;
-    for (kept, &channel) in manifest.design.channels.channels().iter().enumerate() {
-        for pixel in 0..pixels {
-            let exact = expected[pixel * layer.out_channels + usize::from(channel)];
+    for (pixel, expected) in expected.chunks_exact(depth).enumerate() {
+        for (kept, exact) in expected.iter().enumerate() {
             difference = difference.max((found[kept * pixels + pixel] - exact).abs() / scale);
         }
     }
-    if difference > 1e-3 {
+    if difference > tolerance {
         return Err(crate::export::ExportError::Format {
             path: dir.to_owned(),
             problem: format!(

@@ -104,22 +104,25 @@ fn check_channels(args: &MeasureArgs, width: usize) -> Result<(), AppError> {
 
 /// The designs that the flags name, whose features are prepared, each with its selection.
 fn designs(args: &MeasureArgs, laboratory: &Laboratory) -> Result<Vec<(Design, String)>, AppError> {
-    let design = |channels| Design { split: args.split.clone(), channels: ChannelChoice::set(channels) };
+    let design = |channels| Design { split: args.split.clone(), channels };
     if args.depth.is_empty() {
-        return Ok(vec![(design(args.channels.clone()), "by number".to_owned())]);
+        return Ok(vec![(design(ChannelChoice::set(args.channels.clone())), "by number".to_owned())]);
     }
     let mut designs = Vec::new();
     // Scores take a moment, and the first channels need none.
     let insight = match args.selection.iter().all(|&rule| rule == Selection::First) {
         true => None,
-        false => Some(laboratory.insight(&args.split)?),
+        false => {
+            let deepest = args.depth.iter().copied().max().unwrap_or(0);
+            Some(laboratory.insight(&args.split, &args.selection, deepest)?)
+        }
     };
     for &rule in &args.selection {
         for &depth in &args.depth {
             let channels = match &insight {
                 Some(insight) if rule != Selection::First => rule.choose(&args.split, depth, insight),
                 // As the reference script: dead ones too.
-                _ => Some((0..depth as u16).collect()),
+                _ => Some(ChannelChoice::Set((0..depth as u16).collect())),
             };
             let Some(channels) = channels else {
                 let problem = format!("`{rule}` picks among fewer channels than that at {}", args.split);

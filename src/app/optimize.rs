@@ -17,7 +17,7 @@ use crate::nn::Device;
 use crate::protocol::Plan;
 use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record, thin_out};
 use crate::search::{self, Findings, Problem, Status};
-use crate::space::{Candidate, LayerInsight};
+use crate::space::{Candidate, LayerInsight, Space};
 use crate::store::{Header, Inputs, Row, Study};
 use crate::verify::SSIM_CAVEAT;
 
@@ -50,7 +50,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     } else {
         let cache = setup::cache(&args.folders.results, &args.resources);
         let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, device);
-        let insights = insights(&laboratory, &admission, &progress)?;
+        let insights = insights(&laboratory, &assets.space, &admission, &progress)?;
         let candidates = assets.space.candidates(&insights, |cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit));
         let plan = plan(&budget, candidates.len());
         let floors = laboratory.floors()?;
@@ -114,6 +114,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
 /// Features and closed-form channel scores of every split layer that an admitted design uses.
 fn insights(
     laboratory: &Laboratory,
+    space: &Space,
     admission: &Admission,
     progress: &Progress,
 ) -> Result<HashMap<&'static str, LayerInsight>, AppError> {
@@ -127,7 +128,7 @@ fn insights(
         if interrupt::requested() {
             return Err(crate::features::FeatureError::Interrupted.into());
         }
-        insights.insert(name, laboratory.insight(name)?);
+        insights.insert(name, laboratory.insight(name, space.selections(), space.deepest(name))?);
     }
     Ok(insights)
 }

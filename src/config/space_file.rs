@@ -64,6 +64,13 @@ pub struct SelectionsEntry {
     /// For each of these weights the set that separates the classes best, less the weight times what it leaks.
     #[serde(default)]
     pub balanced: Vec<f64>,
+    /// For each of these weights the linear combinations of all channels that separate the classes best where what leaks
+    /// counts as noise.
+    #[serde(default)]
+    pub mixed: Vec<f64>,
+    /// The same, with a ReLU after them.
+    #[serde(default)]
+    pub mixed_relu: Vec<f64>,
 }
 
 /// Number format of parameters or features.
@@ -247,18 +254,24 @@ impl SpaceFile {
             }
         }
         let s = &self.selections;
-        if !s.first && !s.fisher && s.random == 0 && s.pruned_random == 0 && s.balanced.is_empty() {
+        let weighted = [("balanced", &s.balanced), ("mixed", &s.mixed), ("mixed-relu", &s.mixed_relu)];
+        let counted = [("random", s.random), ("pruned-random", s.pruned_random)];
+        let none = counted.iter().all(|(_, n)| *n == 0) && weighted.iter().all(|(_, weights)| weights.is_empty());
+        if !s.first && !s.fisher && none {
             return Err(error(
                 "selections".into(),
                 &"none",
-                "switch on at least one of `first: true`, `fisher: true`, `random: N`, `pruned-random: N`, `balanced: [W]`",
+                "switch on at least one of `first: true`, `fisher: true`, `random: N`, `pruned-random: N`, `balanced: [W]`, \
+                 `mixed: [W]`, `mixed-relu: [W]`",
             ));
         }
-        if let Some(weight) = s.balanced.iter().find(|w| !(0.0..=MOST_WEIGHT).contains(*w)) {
-            let accepted = "weights of leakage from 0 to 100, such as [0.5, 1]";
-            return Err(error("selections.balanced".into(), weight, accepted));
+        for (field, weights) in weighted {
+            if let Some(weight) = weights.iter().find(|w| !(0.0..=MOST_WEIGHT).contains(*w)) {
+                let accepted = "weights of leakage from 0 to 100, such as [0.5, 1]";
+                return Err(error(format!("selections.{field}"), weight, accepted));
+            }
         }
-        for (field, count) in [("random", s.random), ("pruned-random", s.pruned_random)] {
+        for (field, count) in counted {
             if count > 1_000_000 {
                 return Err(error(format!("selections.{field}"), &count, "at most 1000000 draws"));
             }

@@ -9,13 +9,24 @@ use crate::data::{ImageSet, Part, Parts, Region};
 use crate::estimate::bench::{Bench, Pairs, to_unit};
 use crate::estimate::{EstimateError, Request};
 use crate::features::{
-    ChannelMoments, Extraction, FeatureCache, FeatureError, FeatureView, LayerFeatures, Origin, channel_scores,
+    ChannelMoments, Extraction, FeatureCache, FeatureError, FeatureView, LayerFeatures, Origin, Standardisation,
+    channel_scores,
 };
 use crate::metrics::{Floor, Images, MetricsError, mean_squared_errors, psnr_from_mse};
+use crate::mixing::MixingMoments;
 use crate::nn::Device;
 use crate::protocol::ScoredPart;
-use crate::proxy::MomentsBuilder;
-use crate::space::LayerInsight;
+use crate::proxy::{LayerMoments, MomentsBuilder};
+use crate::space::{ChannelChoice, Design, LayerInsight, MixInsight, Selection};
+
+/// Images for second moments of channels and pixels: enough for 256 channels over thousands of positions.
+const PIXEL_IMAGES: usize = 1_000;
+
+/// Images for moments by class and of pools, of which an image has few.
+const CLASS_IMAGES: usize = 4_000;
+
+/// Images that are held in double precision at a time.
+const CHUNK: usize = 8;
 
 /// Images, the backbone with its cached features, and the device that trains.
 #[derive(Debug)]
@@ -28,7 +39,7 @@ pub struct Laboratory {
     computed: RwLock<BTreeSet<String>>,
     /// Features that some design is measured on.
     open: Mutex<HashMap<(String, Part), Weak<LayerFeatures>>>,
-    /// Moments of the first n training images at a layer.
+    /// Moments of the first n training images at a layer, or of a design's mixes.
     moments: Mutex<HashMap<(String, usize), Arc<ChannelMoments>>>,
 }
 
@@ -111,52 +122,117 @@ impl Laboratory {
         Ok(features)
     }
 
-    /// What is known in closed form of `layer`'s channels, from training images alone.
+    /// What is known in closed form of `layer`'s channels, from training images alone; of those of `selections` that mix
+    /// them, the mixes up to `depth`.
     ///
     /// # Errors
     /// [`FeatureError`] where the features were not prepared.
-    pub fn insight(&self, layer: &str) -> Result<LayerInsight, FeatureError> {
-        /// Enough for second moments of 256 channels over thousands of positions.
-        const PIXEL_IMAGES: usize = 1_000;
-        /// And for those of their pools, of which an image has few.
-        const CLASS_IMAGES: usize = 4_000;
-        /// Images that are held in double precision at a time.
-        const CHUNK: usize = 8;
+    pub fn insight(&self, layer: &str, selections: &[Selection], depth: usize) -> Result<LayerInsight, FeatureError> {
         let set = &self.parts.training;
         let features = self.features(layer, set)?;
         let scores = channel_scores(&features, set.labels(), self.classes())?;
-        let moments = ChannelMoments::of(&features, set.len().min(PIXEL_IMAGES))?;
-        let all: Vec<u16> = (0..features.channels()).map(|c| c as u16).collect();
-        let view = FeatureView::standardised_by(&moments, features, &all)?;
-        let size = view.side() * view.side() * view.depth();
-        let mut builder = MomentsBuilder::new(view.side(), view.depth(), set.side(), self.classes());
-        let rows: Vec<usize> = (0..set.len().min(CLASS_IMAGES)).collect();
-        let content = self.content();
-        let content_share = (content.height * content.width) as f64 / (set.side() * set.side()) as f64;
-        let mut values = Vec::new();
-        for rows in rows.chunks(CHUNK) {
-            values.resize(rows.len() * size, 0.0);
-            view.fill(rows, &mut values)?;
-            if rows[0] < PIXEL_IMAGES {
-                let pixels: Vec<f32> = rows.iter().flat_map(|&row| to_unit(set.image(row))).collect();
-                builder.add_pixels(&values, &pixels);
+        let all = ChannelChoice::Set((0..features.channels()).map(|c| c as u16).collect());
+        let moments = self.layer_moments(FeatureView::new(Arc::clone(&features), &all)?)?;
+        let mixing: Vec<(Selection, f64, bool)> = (selections.iter())
+            .filter_map(|&selection| selection.mixing().map(|(weight, relu)| (selection, weight, relu)))
+            .collect();
+        let mut mixes = Vec::new();
+        if !mixing.is_empty() {
+            let known = self.mixing_moments(&features)?;
+            for (selection, weight, relu) in mixing {
+                // A layer whose values are no numbers has no mixes; its other designs will say what is wrong.
+                let Some(mix) = known.solve(weight, depth.min(features.channels()), relu) else {
+                    continue;
+                };
+                let view = FeatureView::new(Arc::clone(&features), &ChannelChoice::Mix(mix.clone()))?;
+                mixes.push(MixInsight { selection, mix, moments: self.layer_moments(view)? });
             }
-            builder.add_classes(&values, &set.labels()[rows[0]..rows[0] + rows.len()]);
         }
-        Ok(LayerInsight { scores, moments: builder.finish(content_share) })
+        Ok(LayerInsight { scores, moments, mixes })
     }
 
-    /// Moments of the first `n` training images at `layer`; computed once.
-    fn training_moments(&self, layer: &str, n: usize) -> Result<Arc<ChannelMoments>, FeatureError> {
+    /// Second moments of training features that are not standardised yet, of pixels and classes.
+    fn layer_moments(&self, view: FeatureView) -> Result<LayerMoments, FeatureError> {
+        let set = &self.parts.training;
+        let moments = ChannelMoments::of_view(&view, set.len().min(PIXEL_IMAGES))?;
+        let view = view.standardised(moments.standardise_all()?);
+        let size = view.side() * view.side() * view.depth();
+        let mut builder = MomentsBuilder::new(view.side(), view.depth(), set.side(), self.classes());
+        let mut values = Vec::new();
+        self.each_training_chunk(|rows, labels, pixels| {
+            values.resize(rows.len() * size, 0.0);
+            view.fill(rows, &mut values)?;
+            if let Some(pixels) = pixels {
+                builder.add_pixels(&values, pixels);
+            }
+            builder.add_classes(&values, labels);
+            Ok(())
+        })?;
+        let content = self.content();
+        Ok(builder.finish((content.height * content.width) as f64 / (set.side() * set.side()) as f64))
+    }
+
+    /// Second moments of training features before the ReLU.
+    fn mixing_moments(&self, features: &LayerFeatures) -> Result<MixingMoments, FeatureError> {
+        let side = self.parts.training.side();
+        let mut moments = MixingMoments::new(features.side(), features.channels(), side, self.classes());
+        let mut values = Vec::new();
+        self.each_training_chunk(|rows, labels, pixels| {
+            features.preactivations(rows, &mut values)?;
+            if let Some(pixels) = pixels {
+                moments.add_pixels(&values, pixels);
+            }
+            moments.add_classes(&values, labels);
+            Ok(())
+        })?;
+        Ok(moments)
+    }
+
+    /// Calls `visit` with rows of a few training images at a time, their labels, and, for the first of all, their pixels.
+    fn each_training_chunk(
+        &self,
+        mut visit: impl FnMut(&[usize], &[u16], Option<&[f32]>) -> Result<(), FeatureError>,
+    ) -> Result<(), FeatureError> {
+        let set = &self.parts.training;
+        let rows: Vec<usize> = (0..set.len().min(CLASS_IMAGES)).collect();
+        for rows in rows.chunks(CHUNK) {
+            let wanted = rows[0] < PIXEL_IMAGES;
+            let pixels = wanted.then(|| rows.iter().flat_map(|&row| to_unit(set.image(row))).collect::<Vec<f32>>());
+            visit(rows, &set.labels()[rows[0]..rows[0] + rows.len()], pixels.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// How a design's features are standardised: by the first `n` training images.
+    fn standardisation(&self, design: &Design, n: usize) -> Result<Standardisation, FeatureError> {
+        let features = || self.features(&design.split, &self.parts.training);
+        match design.channels.channels() {
+            // All designs at a layer share its moments.
+            Some(channels) => {
+                self.training_moments(&design.split, n, || ChannelMoments::of(&*features()?, n))?.standardise(channels)
+            }
+            None => {
+                let of_mixes = || ChannelMoments::of_view(&FeatureView::new(features()?, &design.channels)?, n);
+                self.training_moments(design.id().as_str(), n, of_mixes)?.standardise_all()
+            }
+        }
+    }
+
+    /// Moments of the first `n` training images that are known as `name`; computed once.
+    fn training_moments(
+        &self,
+        name: &str,
+        n: usize,
+        compute: impl FnOnce() -> Result<ChannelMoments, FeatureError>,
+    ) -> Result<Arc<ChannelMoments>, FeatureError> {
         // Held while they are computed: designs at one layer that begin together want the same ones. What is computed in
         // parallel meanwhile never comes back here.
         let mut known = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (layer.to_owned(), n);
+        let key = (name.to_owned(), n);
         if let Some(found) = known.get(&key) {
             return Ok(Arc::clone(found));
         }
-        let features = self.features(layer, &self.parts.training)?;
-        let moments = Arc::new(ChannelMoments::of(&features, n)?);
+        let moments = Arc::new(compute()?);
         known.insert(key, Arc::clone(&moments));
         Ok(moments)
     }
@@ -212,13 +288,12 @@ impl Laboratory {
     /// The images and features of one measurement.
     pub(super) fn bench(&self, request: &Request<'_>) -> Result<Bench<'_>, EstimateError> {
         let split = &request.design.split;
-        let channels = request.design.channels.channels();
         let limit = |set: &ImageSet, wanted: Option<usize>| wanted.map_or(set.len(), |n| n.min(set.len()));
         let n_training = limit(&self.parts.training, request.protocol.training_images);
-        let moments = self.training_moments(split, n_training)?;
+        let standardisation = self.standardisation(request.design, n_training)?;
         let pairs = |images, count| -> Result<Pairs<'_>, EstimateError> {
-            let features = self.features(split, images)?;
-            Ok(Pairs { view: FeatureView::standardised_by(&moments, features, channels)?, images, count })
+            let view = FeatureView::new(self.features(split, images)?, &request.design.channels)?;
+            Ok(Pairs { view: view.standardised(standardisation.clone()), images, count })
         };
         let scored = match request.protocol.scored_part {
             ScoredPart::Validation => &self.parts.validation,

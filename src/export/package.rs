@@ -36,8 +36,7 @@ pub fn write(
         return Err(ExportError::NotEmpty { path: dir.to_owned() });
     }
     let last = backbone.layer(&manifest.design.split)?;
-    let channels = manifest.design.channels.channels();
-    let net = LocalNet::new(backbone, last, channels, manifest.preprocessing.side);
+    let net = LocalNet::new(backbone, last, &manifest.design.channels, manifest.preprocessing.side);
     let names = backbone.layers()[..=last.index].iter().map(|layer| layer.name);
     let arrays: Vec<Array<'_>> = names
         .zip(net.params.0.chunks_exact(2))
@@ -110,8 +109,7 @@ impl Package {
             return Err(format(&weights, problem.to_owned()));
         }
         let layer = Architecture::Vgg16.layer(&manifest.design.split)?;
-        let depth = manifest.design.channels.depth();
-        let net = read_local_net(&weights, layer, depth, side)?;
+        let net = read_local_net(&weights, layer, &manifest.design.channels, side)?;
         Ok(Self { net: Frozen::new(&net.spec, &net.params, Device::Cpu)?, manifest })
     }
 

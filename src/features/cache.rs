@@ -199,7 +199,7 @@ impl FeatureCache {
         let layer = *backbone.layer(layer)?;
         let shape = backbone.architecture().shape(&layer, images.side())?;
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"privynet features 1");
+        hasher.update(b"privynet features 2");
         hasher.update(backbone.hash_through(&layer).as_bytes());
         hasher.update(images.hash().as_bytes());
         hasher.update(images.part().name().as_bytes());

@@ -30,9 +30,8 @@ impl std::fmt::Debug for Computed {
 
 impl Computed {
     pub fn new(backbone: &Backbone, layer: Layer, images: &ImageSet, device: Device) -> Result<Self, FeatureError> {
-        let all: Vec<u16> = (0..layer.out_channels).map(|c| c as u16).collect();
         let mut computed = Self {
-            net: LocalNet::new(backbone, &layer, &all, images.side()),
+            net: LocalNet::tapped(backbone, &layer, images.side()),
             layer,
             images: images.clone(),
             device,
@@ -51,7 +50,7 @@ impl Computed {
         Ok(computed)
     }
 
-    /// A stored value times two to this power is the activation.
+    /// A stored value times two to this power is the layer's output before its ReLU.
     pub fn exponent(&self) -> i32 {
         self.exponent
     }

@@ -19,7 +19,7 @@ pub struct Extraction<'a> {
     pub backbone: &'a Backbone,
     /// The images, of one part.
     pub images: &'a ImageSet,
-    /// Names of the layers whose outputs are wanted.
+    /// Names of the layers whose outputs (before the ReLU) are wanted.
     pub layers: &'a [&'a str],
     /// Where the net runs.
     pub device: Device,
@@ -45,8 +45,7 @@ pub(super) fn run(wanted: &[Wanted], extraction: &mut Extraction<'_>) -> Result<
         return Ok(());
     };
     let (backbone, images) = (extraction.backbone, extraction.images);
-    let all: Vec<u16> = (0..deepest.out_channels).map(|c| c as u16).collect();
-    let net = LocalNet::new(backbone, &deepest, &all, images.side());
+    let net = LocalNet::tapped(backbone, &deepest, images.side());
     let mut frozen = Frozen::new(&net.spec, &net.params, extraction.device).map_err(FeatureError::Net)?;
     let taps: Vec<usize> = wanted.iter().map(|file| net.position[file.layer.index]).collect();
     let mut writers = wanted

@@ -1,8 +1,8 @@
 //! The file format of one layer's features.
 //!
 //! A header of [`HEADER_LEN`] bytes (magic, version, n, side, channels, exponent, CRC-32 of payload and exponent, key),
-//! then the payload: f16 `[n, side, side, channels]`, little-endian. A value is the stored one times `2^exponent`:
-//! activations of VGG reach thousands, more than f16 holds with room to spare.
+//! then the payload: f16 `[n, side, side, channels]`, little-endian. A value, the layer's output before its ReLU, is the stored
+//! one times `2^exponent`: those of VGG reach thousands, more than f16 holds with room to spare.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -19,8 +19,8 @@ use super::FeatureError;
 pub(super) const ENDING: &str = "f16";
 pub(super) const HEADER_LEN: usize = 128;
 const MAGIC: &[u8; 8] = b"PNFEATUR";
-const VERSION: u32 = 1;
-/// The first images leave room for activations this many powers of two larger.
+const VERSION: u32 = 2;
+/// The first images leave room for values this many powers of two larger.
 const HEADROOM: i32 = 5;
 /// Values that one thread converts at a time.
 const CHUNK: usize = 1 << 14;
@@ -131,7 +131,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Appends activations of whole images. The first ones fix the scale.
+    /// Appends the values of whole images. The first ones fix the scale.
     pub fn append(&mut self, values: &[f32]) -> Result<(), FeatureError> {
         let exponent = *self.exponent.get_or_insert_with(|| exponent_for(largest_in(values)));
         let mut bytes = Vec::new();
@@ -173,7 +173,7 @@ impl Drop for Writer {
     }
 }
 
-/// Appends activations of `layer` to `bytes` as little-endian halves, divided by `2^exponent`.
+/// Appends values of `layer` to `bytes` as little-endian halves, divided by `2^exponent`.
 pub(super) fn encode(
     values: &[f32],
     exponent: i32,

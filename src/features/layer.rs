@@ -15,14 +15,15 @@ use crate::backbone::Backbone;
 use crate::data::ImageSet;
 use crate::nn::Device;
 
-/// All channels of a layer for the images of one part, `[n, side, side, channels]`.
+/// All channels of a layer for the images of one part, `[n, side, side, channels]`: its output before the ReLU, which is
+/// applied where it is wanted, so that channels can also be mixed before it.
 #[derive(Debug)]
 pub struct LayerFeatures {
     source: Source,
     n: usize,
     side: usize,
     channels: usize,
-    /// A stored value times this is the activation.
+    /// A stored value times this is the layer's output before its ReLU.
     scale: f32,
 }
 
@@ -85,7 +86,7 @@ impl LayerFeatures {
         self.channels
     }
 
-    /// A stored value times this is the activation.
+    /// A stored value times this is the layer's output before its ReLU.
     pub(super) fn scale(&self) -> f32 {
         self.scale
     }
@@ -123,13 +124,26 @@ impl LayerFeatures {
     pub(super) fn activations(&self, rows: &[usize], out: &mut Vec<f32>) -> Result<(), FeatureError> {
         out.resize(rows.len() * self.side * self.side * self.channels, 0.0);
         self.read(rows, out, |bytes, out| {
-            let mut halves = Vec::new();
-            decode(bytes, &mut halves);
-            halves.convert_to_f32_slice(out);
-            for value in out {
-                *value *= self.scale;
-            }
+            self.values(bytes, out);
+            out.iter_mut().for_each(|value| *value = value.max(0.0));
         })
+    }
+
+    /// The same before the ReLU.
+    ///
+    /// # Errors
+    /// [`FeatureError::Net`] or [`FeatureError::Overflow`], where features are computed.
+    pub fn preactivations(&self, rows: &[usize], out: &mut Vec<f32>) -> Result<(), FeatureError> {
+        out.resize(rows.len() * self.side * self.side * self.channels, 0.0);
+        self.read(rows, out, |bytes, out| self.values(bytes, out))
+    }
+
+    /// One image's values before the ReLU, from its stored halves.
+    pub(super) fn values(&self, bytes: &[u8], out: &mut [f32]) {
+        let mut halves = Vec::new();
+        decode(bytes, &mut halves);
+        halves.convert_to_f32_slice(out);
+        out.iter_mut().for_each(|value| *value *= self.scale);
     }
 
     /// The activations of one image, `[side, side, channels]`, with no standardisation.

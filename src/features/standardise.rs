@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{FeatureError, LayerFeatures};
+use super::{FeatureError, FeatureView, LayerFeatures};
 
 /// Images whose sums one thread forms; fixed, so that sums do not depend on the number of threads.
 const BLOCK: usize = 16;
@@ -30,13 +30,35 @@ impl ChannelMoments {
     /// [`FeatureError::Rows`] unless `n` is from 1 to the number of images.
     pub fn of(features: &LayerFeatures, n: usize) -> Result<Self, FeatureError> {
         features.check_rows(n)?;
-        let channels = features.channels();
         let positions = features.side() * features.side();
+        Self::accumulate(n, positions, features.channels(), |rows, values| features.activations(rows, values))
+    }
+
+    /// Those of the features that a design keeps, as [`ChannelMoments::of`].
+    ///
+    /// # Errors
+    /// As [`ChannelMoments::of`].
+    pub fn of_view(view: &FeatureView, n: usize) -> Result<Self, FeatureError> {
+        view.check_rows(n)?;
+        let positions = view.side() * view.side();
+        Self::accumulate(n, positions, view.depth(), |rows, values| {
+            values.resize(rows.len() * positions * view.depth(), 0.0);
+            view.fill(rows, values)
+        })
+    }
+
+    /// The moments of `n` images whose values `read` gives.
+    fn accumulate(
+        n: usize,
+        positions: usize,
+        channels: usize,
+        mut read: impl FnMut(&[usize], &mut Vec<f32>) -> Result<(), FeatureError>,
+    ) -> Result<Self, FeatureError> {
         let rows: Vec<usize> = (0..n).collect();
         let mut values = Vec::new();
         let [mut mean, mut deviation] = [vec![0.0; channels], vec![0.0; channels]];
         for rows in rows.chunks(LOADED * BLOCK) {
-            features.activations(rows, &mut values)?;
+            read(rows, &mut values)?;
             let blocks: Vec<[Vec<f64>; 2]> =
                 values.par_chunks(BLOCK * positions * channels).map(|values| sums(values, channels)).collect();
             for [sum, square] in blocks {
@@ -60,6 +82,14 @@ impl ChannelMoments {
     /// Unbiased standard deviation of each channel.
     pub fn standard_deviation(&self) -> Vec<f64> {
         self.deviation.iter().map(|deviation| unbiased(*deviation, self.count)).collect()
+    }
+
+    /// The standardisation of all channels: see [`standardise`](Self::standardise).
+    ///
+    /// # Errors
+    /// As [`standardise`](Self::standardise).
+    pub fn standardise_all(&self) -> Result<Standardisation, FeatureError> {
+        self.standardise(&(0..self.mean.len()).map(|c| c as u16).collect::<Vec<_>>())
     }
 
     /// The standardisation of the kept channels, in their order: mean 0 and standard deviation 1 each, but for
@@ -122,6 +152,13 @@ pub struct Standardisation {
     pub mean: Vec<f32>,
     /// One over the standard deviation of each kept channel.
     pub inverse_sd: Vec<f32>,
+}
+
+impl Standardisation {
+    /// One that changes nothing, of so many channels.
+    pub fn none(channels: usize) -> Self {
+        Self { mean: vec![0.0; channels], inverse_sd: vec![1.0; channels] }
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A design's features: some channels of a layer, standardised.
+//! A design's features: some channels of a layer, or mixes of them, standardised.
 
 use std::sync::Arc;
 
@@ -6,33 +6,37 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::layer::decode;
-use super::{ChannelMoments, FeatureError, LayerFeatures, Standardisation};
+use super::{FeatureError, LayerFeatures, Standardisation};
+use crate::space::ChannelChoice;
 
-/// Kept channels of a layer for the images of one part, standardised by statistics of training images.
+/// What a design keeps of a layer's channels for the images of one part, standardised.
 #[derive(Debug, Clone)]
 pub struct FeatureView {
     features: Arc<LayerFeatures>,
-    channels: Vec<u16>,
+    choice: ChannelChoice,
     standardisation: Standardisation,
 }
 
 impl FeatureView {
-    /// The given channels, in this order. `training` are the moments of the training images at this layer, whatever
-    /// part `features` are of.
+    /// The features that `choice` keeps, in its order, as they are.
     ///
     /// # Errors
-    /// [`FeatureError::Channels`] for a channel that the layer does not have, or none.
-    pub fn standardised_by(
-        training: &ChannelMoments,
-        features: Arc<LayerFeatures>,
-        channels: &[u16],
-    ) -> Result<Self, FeatureError> {
+    /// [`FeatureError::Channels`] for channels that the layer does not have, or none.
+    pub fn new(features: Arc<LayerFeatures>, choice: &ChannelChoice) -> Result<Self, FeatureError> {
         let found = features.channels();
-        if channels.iter().any(|&channel| usize::from(channel) >= found) {
-            return Err(FeatureError::Channels { channels: channels.to_vec(), found });
+        if !choice.fits(found) {
+            return Err(FeatureError::Channels { channels: choice.channels().unwrap_or(&[]).to_vec(), found });
         }
-        let standardisation = training.standardise(channels)?;
-        Ok(FeatureView { features, channels: channels.to_vec(), standardisation })
+        Ok(FeatureView { features, choice: choice.clone(), standardisation: Standardisation::none(choice.depth()) })
+    }
+
+    /// The same standardised: by statistics of training images, whatever part this is of.
+    pub fn standardised(self, standardisation: Standardisation) -> Self {
+        Self { standardisation, ..self }
+    }
+
+    pub(super) fn check_rows(&self, wanted: usize) -> Result<(), FeatureError> {
+        self.features.check_rows(wanted)
     }
 
     /// Number of images.
@@ -50,14 +54,9 @@ impl FeatureView {
         self.features.side()
     }
 
-    /// Number of channels kept: D′.
+    /// Number of channels kept, or of mixes: D′.
     pub fn depth(&self) -> usize {
-        self.channels.len()
-    }
-
-    /// The channels kept.
-    pub fn channels(&self) -> &[u16] {
-        &self.channels
+        self.choice.depth()
     }
 
     /// Mean and spread that the features are standardised by.
@@ -75,17 +74,28 @@ impl FeatureView {
     pub fn fill(&self, rows: &[usize], out: &mut [f32]) -> Result<(), FeatureError> {
         let size = self.side() * self.side() * self.depth();
         assert_eq!(out.len(), rows.len() * size, "a place for every feature");
-        let order = ChannelOrder::of(&self.channels, self.features.channels());
-        self.features.read(rows, out, |stored, out| {
-            let mut halves = Vec::with_capacity(size);
-            self.gather(stored, &order, &mut halves);
-            halves.convert_to_f32_slice(out);
-            self.standardise(out);
-        })
+        match &self.choice {
+            ChannelChoice::Set(channels) => {
+                let order = ChannelOrder::of(channels, self.features.channels());
+                self.features.read(rows, out, |stored, out| {
+                    let mut halves = Vec::with_capacity(size);
+                    self.gather(stored, channels, &order, &mut halves);
+                    halves.convert_to_f32_slice(out);
+                    let scale = self.features.scale();
+                    self.standardise(out, |value| value.max(0.0) * scale);
+                })
+            }
+            ChannelChoice::Mix(mix) => self.features.read(rows, out, |stored, out| {
+                let mut values = vec![0.0; stored.len() / size_of::<f16>()];
+                self.features.values(stored, &mut values);
+                mix.apply(&values, out);
+                self.standardise(out, |value| value);
+            }),
+        }
     }
 
     /// The kept channels, `[side, side, depth]`, of an image's stored halves.
-    fn gather(&self, stored: &[u8], order: &ChannelOrder, halves: &mut Vec<f16>) {
+    fn gather(&self, stored: &[u8], channels: &[u16], order: &ChannelOrder, halves: &mut Vec<f16>) {
         let width = self.features.channels() * size_of::<f16>();
         match order {
             ChannelOrder::All => decode(stored, halves),
@@ -98,7 +108,7 @@ impl FeatureView {
             }
             ChannelOrder::Scattered => {
                 for position in stored.chunks_exact(width) {
-                    halves.extend(self.channels.iter().map(|&channel| {
+                    halves.extend(channels.iter().map(|&channel| {
                         let at = usize::from(channel) * size_of::<f16>();
                         f16::from_le_bytes([position[at], position[at + 1]])
                     }));
@@ -107,12 +117,12 @@ impl FeatureView {
         }
     }
 
-    fn standardise(&self, out: &mut [f32]) {
-        let scale = self.features.scale();
+    /// Standardises what `activation` makes of each value.
+    fn standardise(&self, out: &mut [f32], activation: impl Fn(f32) -> f32) {
         let Standardisation { mean, inverse_sd } = &self.standardisation;
         for position in out.chunks_exact_mut(self.depth()) {
             for ((value, mean), inverse_sd) in position.iter_mut().zip(mean).zip(inverse_sd) {
-                *value = (*value * scale - mean) * inverse_sd;
+                *value = (activation(*value) - mean) * inverse_sd;
             }
         }
     }
@@ -139,16 +149,20 @@ impl ChannelOrder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::six;
+    use super::super::ChannelMoments;
+    use super::super::fixtures::{layer_features, six};
     use super::*;
+    use crate::space::Mix;
 
     #[test]
     fn fill_gives_the_channels_in_order_standardised_by_training_alone() {
         let (features, values) = six();
         let training = ChannelMoments::of(&features, 4).unwrap(); // images 4 and 5 play evaluation
         for channels in [vec![0, 1, 2], vec![1, 2], vec![1], vec![2, 0], vec![0, 2], vec![1, 0, 2]] {
-            let view = FeatureView::standardised_by(&training, features.clone(), &channels).unwrap();
-            let Standardisation { mean, inverse_sd } = training.standardise(&channels).unwrap();
+            let by = training.standardise(&channels).unwrap();
+            let Standardisation { mean, inverse_sd } = by.clone();
+            let choice = ChannelChoice::Set(channels.clone());
+            let view = FeatureView::new(features.clone(), &choice).unwrap().standardised(by);
             let rows = [5, 0, 5];
             let mut found = vec![f32::NAN; rows.len() * 4 * channels.len()];
             view.fill(&rows, &mut found).unwrap();
@@ -166,11 +180,35 @@ mod tests {
     }
 
     #[test]
+    fn mixes_are_taken_before_the_relu_and_sets_after_it() {
+        let values: Vec<f32> = (0..2 * 4 * 3).map(|i| i as f32 - 12.0).collect();
+        let features = Arc::new(layer_features(2, 2, 3, &values));
+        let mut found = vec![f32::NAN; 8];
+        let mix = |relu| ChannelChoice::Mix(Mix::new(vec![1.0, -2.0, 0.5], vec![3.0], relu).unwrap());
+        for (choice, expected) in [
+            (mix(false), (|z: &[f32]| z[0] - 2.0 * z[1] + 0.5 * z[2] + 3.0) as fn(&[f32]) -> f32),
+            (mix(true), |z| (z[0] - 2.0 * z[1] + 0.5 * z[2] + 3.0).max(0.0)),
+            (ChannelChoice::Set(vec![1]), |z| z[1].max(0.0)),
+        ] {
+            let view = FeatureView::new(features.clone(), &choice).unwrap();
+            view.fill(&[1, 0], &mut found).unwrap();
+            let order = [&values[12..], &values[..12]].concat();
+            assert_eq!(found, order.chunks_exact(3).map(expected).collect::<Vec<_>>(), "{choice:?}");
+            // Its own moments are those of these values.
+            let moments = ChannelMoments::of_view(&view, 2).unwrap();
+            let mean = f64::from(found.iter().sum::<f32>()) / 8.0;
+            assert!((moments.mean()[0] - mean).abs() < 1e-6);
+        }
+    }
+
+    #[test]
     fn channels_that_do_not_exist_are_refused() {
         let (features, _) = six();
-        let training = ChannelMoments::of(&features, 6).unwrap();
-        assert!(FeatureView::standardised_by(&training, features.clone(), &[3]).is_err());
-        assert!(FeatureView::standardised_by(&training, features, &[]).is_err());
+        let mix = |inputs| ChannelChoice::Mix(Mix::new(vec![1.0; inputs], vec![0.0], true).unwrap());
+        for refused in [ChannelChoice::Set(vec![3]), ChannelChoice::Set(vec![]), mix(2), mix(4)] {
+            assert!(FeatureView::new(features.clone(), &refused).is_err(), "{refused:?}");
+        }
+        assert!(FeatureView::new(features, &mix(3)).is_ok());
     }
 
     #[test]

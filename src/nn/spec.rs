@@ -78,6 +78,8 @@ pub enum Layer {
         /// In [0, 1).
         probability: f32,
     },
+    /// The positive part of each value, where it is not part of the layer before.
+    Relu,
     /// Logistic function of each value.
     Sigmoid,
 }
@@ -158,7 +160,12 @@ impl NetSpec {
                     push(format!("{index}.b"), vec![channels, channels, 3, 3]);
                 }
                 Layer::Linear { input, output, .. } => push(index.to_string(), vec![output, input]),
-                Layer::MaxPool2 | Layer::PixelShuffle2 | Layer::Flatten | Layer::Dropout { .. } | Layer::Sigmoid => {}
+                Layer::MaxPool2
+                | Layer::PixelShuffle2
+                | Layer::Flatten
+                | Layer::Dropout { .. }
+                | Layer::Relu
+                | Layer::Sigmoid => {}
             }
         }
         shapes
@@ -185,6 +192,7 @@ impl NetSpec {
                     | Layer::PixelShuffle2
                     | Layer::Flatten
                     | Layer::Dropout { .. }
+                    | Layer::Relu
                     | Layer::Sigmoid => 0,
                 }
             })
@@ -306,7 +314,7 @@ impl Layer {
                 }
                 Ok(input)
             }
-            Layer::Sigmoid => Ok(input),
+            Layer::Relu | Layer::Sigmoid => Ok(input),
         }
     }
 }

@@ -80,6 +80,7 @@ pub(super) fn apply(
             let x = x.flatten_from(1)?.matmul(&weight.t()?)?.broadcast_add(bias)?;
             rectify(x, relu)?.unsqueeze(2)?.unsqueeze(3)
         }
+        Layer::Relu => x.relu(),
         Layer::Sigmoid => candle_nn::ops::sigmoid(x),
         Layer::Dropout { .. } => Ok(x.clone()),
     }

@@ -145,7 +145,10 @@ fn design(view: &StudyView, chosen: &Chosen) -> String {
     let channels: Vec<_> = chosen.channels.iter().map(ToString::to_string).collect();
     let mut facts = vec![
         ("Split layer", chosen.split.clone()),
-        ("Channels kept", format!("{} of {}", chosen.depth, chosen.layer_channels)),
+        match chosen.mixed {
+            true => ("Combinations kept", format!("{} of {} channels", chosen.depth, chosen.layer_channels)),
+            false => ("Channels kept", format!("{} of {}", chosen.depth, chosen.layer_channels)),
+        },
         ("Selection", chosen.selection.clone()),
     ];
     if let Some(row) = view.chosen_row() {

@@ -226,6 +226,7 @@ fn chosen(best: &DesignRow) -> Chosen {
         split: best.split.clone(),
         depth: best.depth,
         layer_channels: 256,
+        mixed: false,
         selection: best.selection.clone(),
         channels: (0..best.depth).map(|i| i * 4 + 1).collect(),
         expected: best.predicted,

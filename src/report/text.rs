@@ -184,13 +184,22 @@ pub(super) fn answer(view: &StudyView) -> String {
             Status::Verified | Status::Unverified => "The study ended without a chosen design.".to_owned(),
         };
     };
-    let design = format!(
-        "{} of {} kept after {} ({})",
-        chosen.depth,
-        plural(chosen.layer_channels, "channel"),
-        chosen.split,
-        chosen.selection
-    );
+    let design = match chosen.mixed {
+        true => format!(
+            "{} of the {} after {} ({})",
+            plural(chosen.depth, "linear combination"),
+            plural(chosen.layer_channels, "channel"),
+            chosen.split,
+            chosen.selection
+        ),
+        false => format!(
+            "{} of {} kept after {} ({})",
+            chosen.depth,
+            plural(chosen.layer_channels, "channel"),
+            chosen.split,
+            chosen.selection
+        ),
+    };
     let found = clause(chosen.verified.as_ref().and_then(outcome));
     let expected = clause(chosen.expected.as_ref().and_then(expectation));
     let at_most = chosen.upper.and_then(|upper| upper.psnr_mean);

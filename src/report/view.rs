@@ -125,13 +125,15 @@ pub struct Chosen {
     pub id: String,
     /// Split layer, such as `conv3_1`.
     pub split: String,
-    /// Number of output channels kept (D′).
+    /// Number of output channels, or of combinations of them, that are kept (D′).
     pub depth: usize,
     /// How many output channels the split layer has.
     pub layer_channels: usize,
     /// How the channels were selected, such as `pruned-random, seed 3`.
     pub selection: String,
-    /// Indices of the channels kept, in the layer's own numbering.
+    /// Whether linear combinations of all channels are kept, not some of the channels.
+    pub mixed: bool,
+    /// Indices of the channels kept, in the layer's own numbering; none where they are mixed.
     pub channels: Vec<usize>,
     /// What verification was expected to find: what the search measured or predicted, plus what longer training adds.
     pub expected: Option<Figures>,

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::config::{MOST_WEIGHT, SelectionsEntry};
 use crate::features::ChannelScores;
-use crate::space::LayerInsight;
+use crate::space::{ChannelChoice, LayerInsight};
 
 /// Part of a layer's live channels that pruned-random drops before it draws: the worst by Fisher score
 /// (Li et al. 2017, §4.3 prune the channels that help the task least, then draw so that the set can't be guessed).
@@ -37,6 +37,14 @@ pub enum Selection {
         /// The weight of leakage, in hundredths.
         weight: u32,
     },
+    /// Linear combinations of all channels that separate the classes best where what leaks counts as noise
+    /// ([`MixingMoments::solve`](crate::mixing::MixingMoments::solve)). Nested.
+    Mixed {
+        /// The weight of leakage, in hundredths.
+        weight: u32,
+        /// Whether a ReLU follows.
+        relu: bool,
+    },
 }
 
 impl Selection {
@@ -49,11 +57,21 @@ impl Selection {
         all.extend((0..entry.pruned_random).map(|seed| Self::PrunedRandom { seed }));
         let weight = |weight: &f64| (weight * 100.0).round() as u32;
         all.extend(entry.balanced.iter().map(|w| Self::Balanced { weight: weight(w) }));
+        all.extend(entry.mixed.iter().map(|w| Self::Mixed { weight: weight(w), relu: false }));
+        all.extend(entry.mixed_relu.iter().map(|w| Self::Mixed { weight: weight(w), relu: true }));
         all
     }
 
-    /// `depth` channels of the layer `split`, or `None` where fewer can be picked.
-    pub fn choose(self, split: &str, depth: usize, insight: &LayerInsight) -> Option<Vec<u16>> {
+    /// The weight of leakage, and whether a ReLU follows, of one that mixes channels.
+    pub fn mixing(self) -> Option<(f64, bool)> {
+        match self {
+            Self::Mixed { weight, relu } => Some((f64::from(weight) / 100.0, relu)),
+            _ => None,
+        }
+    }
+
+    /// `depth` channels of the layer `split`, or as many combinations; `None` where fewer can be picked.
+    pub fn choose(self, split: &str, depth: usize, insight: &LayerInsight) -> Option<ChannelChoice> {
         let scores = &insight.scores;
         let live: Vec<u16> = live_channels(scores);
         let mut channels = match self {
@@ -68,10 +86,11 @@ impl Selection {
                 shuffled(best, split, "pruned-random", seed)
             }
             Self::Balanced { weight } => insight.moments.balanced(&live, f64::from(weight) / 100.0, depth),
+            Self::Mixed { .. } => return insight.mix(self)?.mix.first(depth).map(ChannelChoice::Mix),
         };
         (channels.len() >= depth).then(|| {
             channels.truncate(depth);
-            channels
+            ChannelChoice::set(channels)
         })
     }
 }
@@ -84,6 +103,8 @@ impl fmt::Display for Selection {
             Self::Random { seed } => write!(f, "random-{seed}"),
             Self::PrunedRandom { seed } => write!(f, "pruned-random-{seed}"),
             Self::Balanced { weight } => write!(f, "balanced-{}", f64::from(*weight) / 100.0),
+            Self::Mixed { weight, relu: false } => write!(f, "mixed-{}", f64::from(*weight) / 100.0),
+            Self::Mixed { weight, relu: true } => write!(f, "mixed-relu-{}", f64::from(*weight) / 100.0),
         }
     }
 }
@@ -91,7 +112,8 @@ impl fmt::Display for Selection {
 /// A text that names no selection.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{0}` is no selection: accepted are first, fisher, random-N, pruned-random-N, balanced-W with a weight W such as 0.5"
+    "`{0}` is no selection: accepted are first, fisher, random-N, pruned-random-N, and balanced-W, mixed-W, mixed-relu-W with \
+     a weight W such as 0.5"
 )]
 pub struct UnknownSelection(String);
 
@@ -100,22 +122,20 @@ impl FromStr for Selection {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let unknown = || UnknownSelection(text.to_owned());
         let seed = |digits: &str| digits.parse().map_err(|_| unknown());
-        match text {
-            "first" => Ok(Self::First),
-            "fisher" => Ok(Self::Fisher),
-            _ => {
-                if let Some(digits) = text.strip_prefix("pruned-random-") {
-                    Ok(Self::PrunedRandom { seed: seed(digits)? })
-                } else if let Some(digits) = text.strip_prefix("random-") {
-                    Ok(Self::Random { seed: seed(digits)? })
-                } else if let Some(digits) = text.strip_prefix("balanced-") {
-                    let weight: f64 = digits.parse().map_err(|_| unknown())?;
-                    let accepted = (0.0..=MOST_WEIGHT).contains(&weight);
-                    accepted.then(|| Self::Balanced { weight: (weight * 100.0).round() as u32 }).ok_or_else(unknown)
-                } else {
-                    Err(unknown())
-                }
-            }
+        let weight = |digits: &str| {
+            let weight: f64 = digits.parse().map_err(|_| unknown())?;
+            let accepted = (0.0..=MOST_WEIGHT).contains(&weight);
+            accepted.then(|| (weight * 100.0).round() as u32).ok_or_else(unknown)
+        };
+        match text.rsplit_once('-') {
+            None if text == "first" => Ok(Self::First),
+            None if text == "fisher" => Ok(Self::Fisher),
+            Some(("random", digits)) => Ok(Self::Random { seed: seed(digits)? }),
+            Some(("pruned-random", digits)) => Ok(Self::PrunedRandom { seed: seed(digits)? }),
+            Some(("balanced", digits)) => Ok(Self::Balanced { weight: weight(digits)? }),
+            Some(("mixed", digits)) => Ok(Self::Mixed { weight: weight(digits)?, relu: false }),
+            Some(("mixed-relu", digits)) => Ok(Self::Mixed { weight: weight(digits)?, relu: true }),
+            _ => Err(unknown()),
         }
     }
 }
@@ -164,7 +184,13 @@ mod tests {
         LayerInsight {
             scores: ChannelScores { fisher_pooled: fisher_map.clone(), fisher_map, dead },
             moments: builder.finish(1.0),
+            mixes: Vec::new(),
         }
+    }
+
+    /// The channels that a selection of sets chooses.
+    fn chosen(selection: Selection, split: &str, depth: usize, insight: &LayerInsight) -> Option<Vec<u16>> {
+        Some(selection.choose(split, depth, insight)?.channels().expect("a set").to_vec())
     }
 
     fn all() -> Vec<Selection> {
@@ -174,6 +200,8 @@ mod tests {
             random: 3,
             pruned_random: 3,
             balanced: vec![0.0, 0.5, 2.0],
+            mixed: vec![0.0, 1.5],
+            mixed_relu: vec![0.25],
         })
     }
 
@@ -189,9 +217,9 @@ mod tests {
     fn selections_never_keep_dead_channels_and_are_nested() {
         let insight = insight(64);
         let scores = &insight.scores;
-        for selection in all() {
-            let small = selection.choose("conv1_2", 8, &insight).unwrap();
-            let large = selection.choose("conv1_2", 32, &insight).unwrap();
+        for selection in all().into_iter().filter(|selection| selection.mixing().is_none()) {
+            let small = chosen(selection, "conv1_2", 8, &insight).unwrap();
+            let large = chosen(selection, "conv1_2", 32, &insight).unwrap();
             assert_eq!(small.len(), 8);
             assert!(small.iter().all(|c| large.contains(c)), "{selection} is not nested");
             assert!(large.iter().all(|&c| !scores.dead[usize::from(c)]));
@@ -204,13 +232,13 @@ mod tests {
         let insight = insight(64);
         let scores = &insight.scores;
         let value = |c: &u16| scores.fisher_map[usize::from(*c)];
-        let best = Selection::Fisher.choose("conv1_2", 8, &insight).unwrap();
+        let best = chosen(Selection::Fisher, "conv1_2", 8, &insight).unwrap();
         let floor = best.iter().map(value).fold(f64::INFINITY, f64::min);
         let beyond =
             (0..64u16).filter(|c| !scores.dead[usize::from(*c)] && !best.contains(c)).all(|c| value(&c) <= floor);
         assert!(beyond);
         for seed in 0..20 {
-            let kept = Selection::PrunedRandom { seed }.choose("x", 40, &insight).unwrap();
+            let kept = chosen(Selection::PrunedRandom { seed }, "x", 40, &insight).unwrap();
             assert!(kept.iter().all(|c| value(c) >= 12.0), "one of the worst 14 was kept");
         }
         let draw = |seed| Selection::Random { seed }.choose("conv1_2", 8, &insight);

@@ -29,6 +29,8 @@ pub(super) enum Op {
         /// Number of its first value.
         start: usize,
     },
+    /// A ReLU on its own.
+    Relu,
     /// Logistic function.
     Sigmoid,
 }
@@ -103,6 +105,7 @@ impl Plan {
                     plan.dropped += shape.len();
                     plan.push(Op::Dropout { probability, start }, false, Some(layer), map);
                 }
+                Layer::Relu => plan.push(Op::Relu, true, Some(layer), map),
                 Layer::Sigmoid => plan.push(Op::Sigmoid, false, Some(layer), map),
             }
         }

@@ -49,6 +49,10 @@ fn specs() -> Vec<(&'static str, NetSpec)> {
                 ],
             ),
         ),
+        (
+            "relu alone",
+            net(4, 4, 3, vec![conv(3, 6, false), Layer::Relu, Layer::MaxPool2, conv(6, 5, false), Layer::Relu]),
+        ),
         ("shuffle last", net(2, 3, 3, vec![conv(3, 148, true), Layer::PixelShuffle2])),
         ("pool last", net(4, 4, 3, vec![conv(3, 6, true), Layer::Dropout { probability: 0.2 }, Layer::MaxPool2])),
         (

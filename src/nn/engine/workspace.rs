@@ -212,6 +212,8 @@ impl Workspace {
             Op::Dropout { start, .. } => {
                 scale_rows(images, from, above, &self.scales[start * images..], below);
             }
+            // What is above has passed this stage's mask already.
+            Op::Relu => below[..images * from.image()].copy_from_slice(&above[..images * to.image()]),
             Op::Sigmoid => {
                 for row in from.rows(images) {
                     for ((g, a), y) in below[row.clone()].iter_mut().zip(&above[row.clone()]).zip(&output[row]) {
@@ -258,6 +260,11 @@ pub(super) fn apply(pass: &Pass<'_>, s: usize, images: usize, input: &[f32], ski
         Op::Dropout { .. } => {
             for row in from.rows(images) {
                 output[row.clone()].copy_from_slice(&input[row]);
+            }
+        }
+        Op::Relu => {
+            for (y, x) in output[..images * to.image()].iter_mut().zip(input) {
+                *y = x.max(0.0);
             }
         }
         Op::Sigmoid => {

@@ -145,6 +145,8 @@ pub(super) enum Tape {
     Corners([Tensor; 4]),
     /// The factors of the values.
     Scaled(Tensor),
+    /// The output of a ReLU on its own.
+    Relu(Tensor),
     /// The output of a sigmoid.
     Sigmoid(Tensor),
     Shuffled,
@@ -207,6 +209,10 @@ pub(super) fn forward(
             Ok((parts.reshape((n * 4 * h * w, c / 4))?, Tape::Shuffled))
         }
         (Layer::Flatten, _) => Ok((x.reshape((n, h * w * c))?, Tape::Shape)),
+        (Layer::Relu, _) => {
+            let output = x.relu()?;
+            Ok((output.clone(), Tape::Relu(output)))
+        }
         (Layer::Sigmoid, _) => {
             let output = candle_nn::ops::sigmoid(x)?;
             Ok((output.clone(), Tape::Sigmoid(output)))
@@ -258,6 +264,7 @@ pub(super) fn backward(
             alone(parts.reshape((n * h * w, c))?)
         }
         (Tape::Scaled(scale), _) => alone(gradient.mul(scale)?),
+        (Tape::Relu(output), _) => alone(masked(gradient, Some(output))?),
         (Tape::Sigmoid(output), _) => alone(gradient.mul(output)?.mul(&output.affine(-1.0, 1.0)?)?),
         _ => alone(gradient.clone()),
     }
