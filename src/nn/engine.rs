@@ -9,6 +9,7 @@ mod affine;
 mod aligned;
 #[cfg(test)]
 mod golden;
+mod inverse;
 mod kernels;
 mod map;
 mod network;
@@ -19,5 +20,6 @@ mod simd;
 mod tests;
 mod workspace;
 
+pub(super) use inverse::Inverse;
 pub(super) use network::EngineNetwork;
 pub(super) use runner::Runner;

@@ -21,7 +21,7 @@ use super::params::{Param, Params};
 use super::random;
 use super::spec::{Layer, NetSpec, ParamShape, Shape};
 use super::tensors::{backend_error, dropout_sizes, open};
-use layers::{Affine, Tape};
+use layers::{Affine, Tape, Wanted};
 
 /// A [`Network`] on candle tensors, with a backward pass of its own.
 pub(super) struct GemmNetwork {
@@ -120,8 +120,15 @@ impl GemmNetwork {
         Tensor::from_vec(scale, (n, values), &self.backend.device)
     }
 
-    /// The gradient of the loss by all weights, from its gradient by the output.
-    fn backward(&mut self, gradient: Tensor, tape: Vec<Tape>, n: usize) -> CandleResult<Tensor> {
+    /// The gradients of the loss by all weights, the last layer's first, and by the input, as far as they are `wanted`, from
+    /// that by the output.
+    fn backward(
+        &mut self,
+        gradient: Tensor,
+        tape: Vec<Tape>,
+        n: usize,
+        wanted: Wanted,
+    ) -> CandleResult<(Vec<Tensor>, Tensor)> {
         let mut parts: Vec<Tensor> = Vec::new();
         let mut affine = self.affines.len();
         let mut gradient = gradient;
@@ -133,13 +140,12 @@ impl GemmNetwork {
             affine -= count;
             let used = &self.affines[affine..affine + count];
             let neighbours = self.neighbours.get(&(n, shape.height, shape.width));
-            let back = layers::backward(&step, used, &self.weights, neighbours, &gradient, n, shape, index > 0)?;
-            // Backward, the last layer comes first; they are turned round below.
+            let needed = if wanted == Wanted::Weights && index > 0 { Wanted::Both } else { wanted };
+            let back = layers::backward(&step, used, &self.weights, neighbours, &gradient, n, shape, needed)?;
             parts.extend(back.weights.into_iter().rev());
             gradient = back.input;
         }
-        parts.reverse();
-        Tensor::cat(&parts, 0)
+        Ok((parts, gradient))
     }
 
     /// Loss, and its gradient by the output `[n, values]`.
@@ -186,9 +192,31 @@ impl GemmNetwork {
         let mut tape = Vec::with_capacity(self.spec.layers.len());
         let output = self.forward(x, n, Some(&mut tape))?;
         let (loss, gradient) = self.loss(&output, target)?;
-        let gradient = self.backward(gradient, tape, n)?;
+        let (mut parts, _) = self.backward(gradient, tape, n, Wanted::Weights)?;
+        parts.reverse();
+        let gradient = Tensor::cat(&parts, 0)?;
         // Read last: until here the device works on while the host goes ahead.
         Ok((loss.to_dtype(DType::F32)?.to_scalar()?, gradient))
+    }
+
+    /// The mean loss of a batch that fits, and its gradient by the input.
+    pub(super) fn input_gradient(
+        &mut self,
+        x: &[f32],
+        n: usize,
+        target: Target<'_>,
+        gradient: &mut [f32],
+    ) -> Result<f32, NnError> {
+        let mut differentiate = || -> CandleResult<(f32, Vec<f32>)> {
+            let mut tape = Vec::with_capacity(self.spec.layers.len());
+            let output = self.forward(x, n, Some(&mut tape))?;
+            let (loss, by_output) = self.loss(&output, target)?;
+            let (_, by_input) = self.backward(by_output, tape, n, Wanted::Input)?;
+            Ok((loss.to_dtype(DType::F32)?.to_scalar()?, by_input.flatten_all()?.to_vec1()?))
+        };
+        let (loss, values) = differentiate().map_err(|error| backend_error(self.device, error))?;
+        gradient.copy_from_slice(&values);
+        Ok(loss)
     }
 }
 

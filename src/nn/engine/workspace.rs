@@ -114,6 +114,33 @@ impl Workspace {
         batch: usize,
         mut sums: Sums<'_>,
     ) -> f64 {
+        let (loss, first) = (self.loss(pass, target, images, batch), pass.plan.first_affine());
+        for s in (first..pass.plan.stages.len()).rev() {
+            self.stage_backward(pass, s, images, s > first, Some(&mut sums));
+        }
+        loss
+    }
+
+    /// After [`Workspace::forward`] of these images: their part of the batch's mean loss; its gradient by their inputs goes to
+    /// `gradient`, dense. Weights must have been packed for the backward pass of the first layer, too.
+    pub(super) fn input_gradient(
+        &mut self,
+        pass: &Pass<'_>,
+        target: Target<'_>,
+        images: usize,
+        batch: usize,
+        gradient: &mut [f32],
+    ) -> f64 {
+        let loss = self.loss(pass, target, images, batch);
+        for s in (0..pass.plan.stages.len()).rev() {
+            self.stage_backward(pass, s, images, true, None);
+        }
+        pass.plan.maps[0].unload(&self.gradients[0], gradient);
+        loss
+    }
+
+    /// The part of these images in the batch's mean loss; its gradient by the last buffer, ReLU undone, is put in place.
+    fn loss(&mut self, pass: &Pass<'_>, target: Target<'_>, images: usize, batch: usize) -> f64 {
         let (plan, level) = (pass.plan, pass.level);
         let (last, map) = (plan.stages.len(), plan.output());
         let outputs = map.shape.len();
@@ -124,15 +151,12 @@ impl Workspace {
             let all = images * map.image();
             keep_positive(level, &mut self.gradients[last % 3][..all], &self.activations[last][..all]);
         }
-        for s in (plan.first_affine()..last).rev() {
-            self.stage_backward(pass, s, images, s > plan.first_affine(), &mut sums);
-        }
         loss
     }
 
     /// From the gradient by buffer `s + 1`, ReLU undone, that by buffer `s`, its ReLU undone, if `needed`; and the
-    /// gradient by the stage's weights.
-    fn stage_backward(&mut self, pass: &Pass<'_>, s: usize, images: usize, needed: bool, sums: &mut Sums<'_>) {
+    /// gradient by the stage's weights, if there are `sums` for it.
+    fn stage_backward(&mut self, pass: &Pass<'_>, s: usize, images: usize, needed: bool, sums: Option<&mut Sums<'_>>) {
         let (plan, level) = (pass.plan, pass.level);
         let (from, to) = (plan.maps[s], plan.maps[s + 1]);
         let rectified = plan.rectified(s);
@@ -157,25 +181,27 @@ impl Workspace {
                     map.clear_border(gradient, images);
                 }
                 let runs = if affine.taps == 9 { 3 } else { 1 };
-                let (weights, biases) = sums.values[affine.range()].split_at_mut(affine.bias() - affine.start);
-                if !sums.add {
-                    biases.fill(0.0);
+                if let Some(sums) = sums {
+                    let (weights, biases) = sums.values[affine.range()].split_at_mut(affine.bias() - affine.start);
+                    if !sums.add {
+                        biases.fill(0.0);
+                    }
+                    column_sums(level, images, gradient, map, biases);
+                    outer(
+                        level,
+                        OuterProducts {
+                            images,
+                            input,
+                            input_map: from,
+                            gradient,
+                            gradient_map: map,
+                            runs,
+                            add: sums.add,
+                            sums: weights,
+                            by_channel: affine.by_channel,
+                        },
+                    );
                 }
-                column_sums(level, images, gradient, map, biases);
-                outer(
-                    level,
-                    OuterProducts {
-                        images,
-                        input,
-                        input_map: from,
-                        gradient,
-                        gradient_map: map,
-                        runs,
-                        add: sums.add,
-                        sums: weights,
-                        by_channel: affine.by_channel,
-                    },
-                );
                 if needed {
                     // A residual block's input also gets what its output gets.
                     let skip = matches!(plan.stages.get(s + 1), Some(next) if matches!(next.op, Op::Affine { skip: true, .. }));

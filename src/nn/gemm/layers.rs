@@ -154,10 +154,21 @@ pub(super) enum Tape {
     Shape,
 }
 
+/// Which gradients a backward pass is to yield.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// That by the weights.
+    Weights,
+    /// That by the input.
+    Input,
+    /// Both.
+    Both,
+}
+
 /// Gradients of one layer.
 pub(super) struct Back {
     pub(super) input: Tensor,
-    /// Of its affine parts, in their order.
+    /// Of its affine parts, in their order; none where they are not wanted.
     pub(super) weights: Vec<Tensor>,
 }
 
@@ -221,7 +232,7 @@ pub(super) fn forward(
     }
 }
 
-/// The backward pass of one layer, whose input is of `shape`; the input's gradient is only computed where it is `wanted`.
+/// The backward pass of one layer, whose input is of `shape`; the gradients are only computed where they are `wanted`.
 #[expect(clippy::too_many_arguments, reason = "a layer, its net's state and its place in it")]
 pub(super) fn backward(
     tape: &Tape,
@@ -231,7 +242,7 @@ pub(super) fn backward(
     gradient: &Tensor,
     n: usize,
     shape: Shape,
-    wanted: bool,
+    wanted: Wanted,
 ) -> CandleResult<Back> {
     let Shape { height: h, width: w, channels: c } = shape;
     let alone = |input| Ok(Back { input, weights: Vec::new() });
@@ -239,19 +250,26 @@ pub(super) fn backward(
         (Tape::Affine { gathered, output }, [affine]) => {
             let gradient = masked(gradient, output.as_ref())?;
             let input = match wanted {
-                true => affine.input_gradient(weights, neighbours, &gradient)?,
-                false => gradient.clone(),
+                Wanted::Weights => gradient.clone(),
+                _ => affine.input_gradient(weights, neighbours, &gradient)?,
             };
-            Ok(Back { input, weights: vec![affine.weight_gradient(gathered, &gradient)?] })
+            let weights = match wanted {
+                Wanted::Input => Vec::new(),
+                _ => vec![affine.weight_gradient(gathered, &gradient)?],
+            };
+            Ok(Back { input, weights })
         }
         (Tape::Residual { gathered, hidden, output }, [a, b]) => {
             let outer = masked(gradient, output.as_ref())?;
             let inner = masked(&b.input_gradient(weights, neighbours, &outer)?, Some(hidden))?;
             let input = match wanted {
-                true => (a.input_gradient(weights, neighbours, &inner)? + &outer)?,
-                false => inner.clone(),
+                Wanted::Weights => inner.clone(),
+                _ => (a.input_gradient(weights, neighbours, &inner)? + &outer)?,
             };
-            let weights = vec![a.weight_gradient(&gathered[0], &inner)?, b.weight_gradient(&gathered[1], &outer)?];
+            let weights = match wanted {
+                Wanted::Input => Vec::new(),
+                _ => vec![a.weight_gradient(&gathered[0], &inner)?, b.weight_gradient(&gathered[1], &outer)?],
+            };
             Ok(Back { input, weights })
         }
         (Tape::Corners(masks), _) => {
