@@ -21,7 +21,7 @@ use crate::protocol::Protocol;
 use crate::space::Design;
 
 pub use accuracy::CloudAccuracy;
-pub use attack::{AttackLadder, DecoderAttack, LinearAttack};
+pub use attack::{AttackLadder, DecoderAttack, Descent, InversionAttack, LinearAttack};
 pub use gallery::{Gallery, GalleryImage};
 pub use laboratory::{Floors, Laboratory};
 pub use sanity::sanity;
@@ -95,6 +95,8 @@ pub struct Estimate {
     pub gallery: Option<Gallery>,
     /// The trained cloud net, from the accuracy estimator.
     pub cloud_net: Option<CloudNet>,
+    /// An attack's reconstructions of the scored images, `[n, side, side, 3]`.
+    pub reconstructions: Option<Vec<f32>>,
 }
 
 /// Why a design could not be measured.

@@ -5,7 +5,7 @@
 //! that says what a fidelity is.
 
 use crate::config::EffortLevel;
-use crate::measurement::Fidelity;
+use crate::measurement::{Fidelity, Metric};
 
 /// Architecture of the attacker's decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,18 @@ pub enum ImageLoss {
     /// Logarithm of each image's mean squared error: the mean of the images' PSNR itself. It serves images that are
     /// recovered well, so the tail.
     LogSquaredError,
+    /// Mean absolute error and a fifth of 1 − SSIM: for images that look right.
+    Perceptual,
+}
+
+impl ImageLoss {
+    /// The figure that a decoder trained so is best at.
+    pub fn leading(self) -> Metric {
+        match self {
+            Self::SquaredError | Self::LogSquaredError => Metric::PsnrMean,
+            Self::Perceptual => Metric::SsimMean,
+        }
+    }
 }
 
 /// One training.

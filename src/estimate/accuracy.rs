@@ -52,6 +52,7 @@ impl Estimator for CloudAccuracy<'_> {
         Ok(Estimate {
             measurements: vec![Measurement { seconds: start.elapsed().as_secs_f64(), ..row }],
             gallery: None,
+            reconstructions: None,
             cloud_net: match training.validated {
                 true => Some(CloudNet {
                     params: net.params().map_err(failed)?,

@@ -5,11 +5,13 @@
 mod curve;
 mod curves;
 mod decoder;
+mod inversion;
 mod ladder;
 mod linear;
 mod scores;
 
 pub use decoder::DecoderAttack;
+pub use inversion::{Descent, InversionAttack};
 pub use ladder::AttackLadder;
 pub use linear::LinearAttack;
 pub(super) use scores::{Scores, mean_psnr};

@@ -86,6 +86,7 @@ impl Dataset for Aimed<'_> {
                 let images = match loss {
                     ImageLoss::SquaredError => out.images(),
                     ImageLoss::LogSquaredError => out.log_images(),
+                    ImageLoss::Perceptual => out.perceptual_images(self.pairs.images.side()),
                 };
                 for &row in rows {
                     images.extend(self.pairs.images.image(row).iter().map(|&b| f32::from(b) / 255.0));

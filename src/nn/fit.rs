@@ -24,6 +24,9 @@ enum TargetKind {
     Labels,
     Images,
     LogImages,
+    PerceptualImages {
+        side: usize,
+    },
 }
 
 impl Targets {
@@ -48,12 +51,20 @@ impl Targets {
         &mut self.images
     }
 
+    /// As [`Targets::images`], square ones of `side`, to be compared by absolute error and SSIM.
+    pub fn perceptual_images(&mut self, side: usize) -> &mut Vec<f32> {
+        self.kind = TargetKind::PerceptualImages { side };
+        self.images.clear();
+        &mut self.images
+    }
+
     /// The targets, borrowed.
     pub fn as_target(&self) -> Target<'_> {
         match self.kind {
             TargetKind::Labels => Target::Labels(&self.labels),
             TargetKind::Images => Target::Images(&self.images),
             TargetKind::LogImages => Target::LogImages(&self.images),
+            TargetKind::PerceptualImages { side } => Target::PerceptualImages { images: &self.images, side },
         }
     }
 }

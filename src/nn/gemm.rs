@@ -163,6 +163,12 @@ impl GemmNetwork {
                 let gradient = (difference.broadcast_div(&error)? * (2.0 / (n * values) as f64))?;
                 Ok((error.log()?.mean_all()?, gradient))
             }
+            // On the host: an image is small, and windows are many small sums.
+            Target::PerceptualImages { .. } => {
+                let mut gradient = vec![0.0; n * values];
+                let loss = target.contribution(&output.flatten_all()?.to_vec1()?, values, n, Some(&mut gradient));
+                Ok((Tensor::new(loss as f32, device)?, Tensor::from_vec(gradient, (n, values), device)?))
+            }
             Target::Labels(labels) => {
                 let log_softmax = candle_nn::ops::log_softmax(output, 1)?;
                 let mut one_hot = vec![0.0_f32; n * values];

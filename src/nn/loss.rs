@@ -1,4 +1,6 @@
-//! The training objectives: cross entropy on labels, squared error on images or its logarithm.
+//! The training objectives: cross entropy on labels; squared error on images, its logarithm, or what an eye minds.
+
+mod perceptual;
 
 use super::error::NnError;
 
@@ -12,6 +14,13 @@ pub enum Target<'a> {
     /// The same: natural logarithm of each image's mean squared error, mean over images. It is proportional to the mean of
     /// the images' PSNR, so that good images count as much as poor ones.
     LogImages(&'a [f32]),
+    /// The same of square images of `side`: mean absolute error and a fifth of `1 − SSIM`, mean over images.
+    PerceptualImages {
+        /// The images.
+        images: &'a [f32],
+        /// Height and width.
+        side: usize,
+    },
 }
 
 impl<'a> Target<'a> {
@@ -27,9 +36,14 @@ impl<'a> Target<'a> {
                     return error(format!("label {label} for a net of {outputs} classes"));
                 }
             }
-            Target::Images(values) | Target::LogImages(values) => {
+            Target::Images(values) | Target::LogImages(values) | Target::PerceptualImages { images: values, .. } => {
                 if values.len() != n * outputs {
                     return error(format!("{} target values, {outputs} per image are needed", values.len()));
+                }
+                if let Target::PerceptualImages { side, .. } = *self
+                    && (side < perceptual::LEAST_SIDE || !outputs.is_multiple_of(side * side))
+                {
+                    return error(format!("images of side {side}; SSIM needs square ones of 11 or more"));
                 }
             }
         }
@@ -42,6 +56,9 @@ impl<'a> Target<'a> {
             Target::Labels(labels) => Target::Labels(&labels[first..first + count]),
             Target::Images(values) => Target::Images(&values[first * outputs..(first + count) * outputs]),
             Target::LogImages(values) => Target::LogImages(&values[first * outputs..(first + count) * outputs]),
+            Target::PerceptualImages { images, side } => {
+                Target::PerceptualImages { images: &images[first * outputs..(first + count) * outputs], side }
+            }
         }
     }
 
@@ -59,6 +76,9 @@ impl<'a> Target<'a> {
             Target::Labels(labels) => cross_entropy(output, labels, outputs, batch, gradient),
             Target::Images(values) => squared_error(output, values, batch * outputs, gradient),
             Target::LogImages(values) => log_squared_error(output, values, outputs, batch, gradient),
+            Target::PerceptualImages { images, side } => {
+                perceptual::perceptual(output, images, side, outputs, batch, gradient)
+            }
         }
     }
 }

@@ -91,6 +91,7 @@ impl ReferenceNetwork {
                 let squares = (output - self.upload(images, n, self.output)?)?.sqr()?;
                 (squares.flatten_from(1)?.mean(1)? + LOG_OFFSET)?.log()?.mean_all()
             }
+            Target::PerceptualImages { .. } => Err(candle_core::Error::Msg("not differentiated by candle".to_owned())),
             Target::Labels(labels) => {
                 let logits = output.permute((0, 2, 3, 1))?.flatten_from(1)?;
                 let labels = Tensor::from_slice(labels, (n, 1), &self.backend)?;

@@ -13,6 +13,8 @@ const FLAT_SSIM: f64 = 0.003;
 /// Learning curves over doublings of the training, on the attacker's validation images: the best so far.
 #[derive(Debug)]
 pub(super) struct Curves {
+    /// The figure that the training aims at.
+    leading: Metric,
     pub(super) psnr_mean: LearningCurve,
     psnr_p95: LearningCurve,
     ssim_mean: LearningCurve,
@@ -20,18 +22,22 @@ pub(super) struct Curves {
     pub(super) settled: bool,
 }
 
-impl Default for Curves {
-    fn default() -> Self {
+impl Curves {
+    pub(super) fn new(leading: Metric) -> Self {
         Self {
+            leading,
             psnr_mean: LearningCurve::new(FLAT_DB),
             psnr_p95: LearningCurve::new(FLAT_DB),
             ssim_mean: LearningCurve::new(FLAT_SSIM),
             settled: false,
         }
     }
-}
 
-impl Curves {
+    /// The curve of the figure that the training aims at.
+    pub(super) fn lead(&self) -> &LearningCurve {
+        if self.leading == Metric::SsimMean { &self.ssim_mean } else { &self.psnr_mean }
+    }
+
     fn all(&self) -> [(Metric, &LearningCurve); 3] {
         [(Metric::PsnrMean, &self.psnr_mean), (Metric::PsnrP95, &self.psnr_p95), (Metric::SsimMean, &self.ssim_mean)]
     }
@@ -48,16 +54,16 @@ impl Curves {
         Ok(curves.into_iter().filter_map(|(metric, curve, found)| curve.push(found).then_some(metric)).collect())
     }
 
-    /// What sixteen times the training would add to a figure, given what it would add to the mean PSNR: by the figure's
-    /// own curve, or in proportion to what it gained beside the mean, whichever is more.
-    fn left(&self, curve: &LearningCurve, of_mean: f64) -> f64 {
-        let share = curve.total_gain() / self.psnr_mean.total_gain().max(f64::MIN_POSITIVE);
-        curve.left_to_gain().unwrap_or_else(|| curve.straight_on()).max(of_mean * share.max(0.0))
+    /// What sixteen times the training would add to a figure, given what it would add to the leading one: by the figure's
+    /// own curve, or in proportion to what it gained beside that, whichever is more.
+    fn left(&self, curve: &LearningCurve, of_leading: f64) -> f64 {
+        let share = curve.total_gain() / self.lead().total_gain().max(f64::MIN_POSITIVE);
+        curve.left_to_gain().unwrap_or_else(|| curve.straight_on()).max(of_leading * share.max(0.0))
     }
 
-    /// What sixteen times the training would reach, and whether that can be told: by the mean PSNR's curve, the smoothest.
+    /// What sixteen times the training would reach, and whether that can be told: by the curve of the figure that the training aims at.
     pub(super) fn rows(&self, request: &Request<'_>, measured: &[Measurement]) -> Vec<Measurement> {
-        let left = if self.settled { None } else { self.psnr_mean.left_to_gain() };
+        let left = if self.settled { None } else { self.lead().left_to_gain() };
         let converged = request.row(Metric::AttackConverged, f64::from(u8::from(left.is_some())), 0.0, 1);
         let mut rows = vec![converged];
         let Some(left) = left else { return rows };
@@ -65,7 +71,7 @@ impl Curves {
             if let (Some(row), Some(extended)) = (measured.iter().find(|r| r.metric == metric), metric.extended()) {
                 // No reconstruction is better than the image itself.
                 let perfect = if metric == Metric::SsimMean { 1.0 } else { MAX_PSNR };
-                let left = if metric == Metric::PsnrMean { left } else { self.left(curve, left) };
+                let left = if metric == self.leading { left } else { self.left(curve, left) };
                 rows.push(Measurement { metric: extended, value: (row.value + left).min(perfect), ..row.clone() });
             }
         }

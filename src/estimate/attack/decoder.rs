@@ -59,22 +59,25 @@ impl<'a> DecoderAttack<'a> {
             let scores = Scores::new(&reconstructions, &originals, self.laboratory)?;
             let gallery = || Gallery::pick(&scores, &reconstructions, &originals, self.laboratory);
             if !training.validated {
-                return Ok(Attack { rows: scores.rows(request)?, gallery: Some(gallery()), curves: None });
+                let (rows, gallery) = (scores.rows(request)?, Some(gallery()));
+                return Ok(Attack { rows, gallery, curves: None, reconstructions });
             }
             let validation = bench.predict_validation(net.as_mut())?;
             let validation = Scores::new(&validation, &bench.validation_images(), self.laboratory)?;
-            let curves = attack.curves.get_or_insert_default();
+            let leading = request.protocol.refinement.leading();
+            let curves = attack.curves.get_or_insert_with(|| Curves::new(leading));
             let improved = curves.push(&validation)?;
             // Clearly above the limit: more training can only confirm it.
             let least = curves.psnr_mean.last() + curves.psnr_mean.left_to_gain().unwrap_or(0.0);
             curves.settled = request.settled_above.is_some_and(|limit| least > limit + SETTLED_BY);
-            let ended = curves.settled || curves.psnr_mean.is_flat();
+            let ended = curves.settled || curves.lead().is_flat();
             // An attacker keeps, for each figure, the best decoder that he ever had.
-            match (improved.contains(&Metric::PsnrMean), &best) {
+            match (improved.contains(&leading), &best) {
                 // A cycle that went astray is no place to go on from.
                 (false, Some(best)) => net.set_params(best).map_err(failed)?,
                 _ => {
                     attack.gallery = Some(gallery());
+                    attack.reconstructions = reconstructions;
                     best = Some(net.params().map_err(failed)?);
                 }
             }
@@ -107,6 +110,8 @@ struct Attack {
     gallery: Option<Gallery>,
     /// Of a validated training.
     curves: Option<Curves>,
+    /// Of the scored images, by the decoder that the gallery shows.
+    reconstructions: Vec<f32>,
 }
 
 fn training_failed(request: &Request<'_>, source: NnError) -> EstimateError {
@@ -121,12 +126,12 @@ impl Estimator for DecoderAttack<'_> {
     fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
         let start = std::time::Instant::now();
         let bench = self.laboratory.bench(request)?;
-        let Attack { rows: mut measurements, gallery, curves } = self.train(&bench, request, watch)?;
+        let Attack { rows: mut measurements, gallery, curves, reconstructions } = self.train(&bench, request, watch)?;
         if let Some(curves) = curves {
             measurements.extend(curves.rows(request, &measurements));
         }
         let seconds = start.elapsed().as_secs_f64();
         measurements.iter_mut().for_each(|row| row.seconds = seconds);
-        Ok(Estimate { measurements, gallery, cloud_net: None })
+        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions: Some(reconstructions) })
     }
 }
