@@ -1,5 +1,6 @@
 //! One function a subcommand: the only place that knows every stage, and the only one that prints.
 
+mod audit;
 mod bench;
 mod check;
 mod error;
@@ -26,6 +27,7 @@ pub fn run(cli: Cli) -> Result<u8, AppError> {
         Command::Check(args) => check::run(&args),
         Command::Optimize(args) => optimize::run(&args),
         Command::Measure(args) => measure::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Show(args) => read_study::show(&args),
         Command::Report(args) => read_study::report(&args),

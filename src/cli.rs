@@ -35,6 +35,8 @@ pub enum Command {
     Optimize(OptimizeArgs),
     /// Measure one design: accuracy of the cloud net, leakage under the decoder attack, cost
     Measure(MeasureArgs),
+    /// Run every attack, the strongest too, on one design: a study's, a package's, or one by name
+    Audit(AuditArgs),
     /// Print what a study measured
     Show(ShowArgs),
     /// Write a study's plots and page again
@@ -48,7 +50,7 @@ pub enum Command {
 }
 
 /// Where the images and weights are, when not where the space says.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct AssetArgs {
     /// Folder of the images, in place of the space's
     #[arg(long, value_name = "PATH")]
@@ -196,6 +198,70 @@ pub struct MeasureArgs {
     /// Print one JSON object per measurement, a line each, and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+/// `privynet audit`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  privynet audit fashion-mnist-vgg16-budget\n  \
+    privynet audit package --space my-space.yaml --data ~/images --full --device cuda\n  \
+    privynet audit --space S.yaml --split conv2_2 --depth 16,64 --selection first\n\n\
+    Writes a page for a reviewer and audit.json. Exit code 4 where an attack gets further than was claimed, or did not \
+    come to its end.")]
+pub struct AuditArgs {
+    /// A study's name or folder, or an exported package
+    #[arg(required_unless_present = "split")]
+    pub subject: Option<PathBuf>,
+    /// The search space's file: its images are attacked; the study's own where absent
+    #[arg(long, value_name = "FILE", required_unless_present = "subject")]
+    pub space: Option<PathBuf>,
+    /// Audit designs at this layer
+    #[arg(long, value_name = "LAYER", requires_all = ["space", "depth"], conflicts_with = "subject")]
+    pub split: Option<String>,
+    /// With N output channels; several numbers are several designs
+    #[arg(long, value_name = "N,…", value_delimiter = ',', requires = "split")]
+    pub depth: Vec<usize>,
+    /// Which ones, as in `measure`
+    #[arg(long, value_name = "RULE,…", value_delimiter = ',', default_value = "first")]
+    pub selection: Vec<Selection>,
+    /// The deepest decoders and the longest trainings: hours on a CPU
+    #[arg(long)]
+    pub full: bool,
+    /// Multiply the deep decoders' width and epochs: more should change nothing
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub scale: u8,
+    /// Attacks to run, from the first to the last; all where absent
+    #[arg(long, value_name = "ATTACK,…", value_enum, value_delimiter = ',')]
+    pub attacks: Vec<AttackArg>,
+    /// Seed of initial weights and batch order: another than the study's
+    #[arg(long, default_value_t = 4_242)]
+    pub seed: u64,
+    /// Images and weights.
+    #[command(flatten)]
+    pub assets: AssetArgs,
+    /// What computes.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Where studies are kept.
+    #[command(flatten)]
+    pub folders: FolderArgs,
+    /// Print one JSON object per design, a line each, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The attacks that `audit` offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AttackArg {
+    /// Convolutional ridge regression in closed form
+    Linear,
+    /// The reference protocol's small decoder
+    Reference,
+    /// A deep decoder for squared error
+    Strong,
+    /// A deep decoder for absolute error and structural similarity
+    Perceptual,
+    /// White-box gradient descent on the image
+    Inversion,
 }
 
 /// `privynet show`.

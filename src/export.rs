@@ -10,7 +10,7 @@ mod tensors;
 
 use std::path::PathBuf;
 
-pub use manifest::{Claim, CloudNetRecord, MANIFEST_FILE, MANIFEST_VERSION, Manifest, Preprocessing};
+pub use manifest::{Claim, CloudNetRecord, MANIFEST_FILE, MANIFEST_VERSION, Manifest, Preprocessing, claims};
 pub use package::{CLOUD_NET_FILE, LOCAL_NET_FILE, Package, features_path, npy, withdraw, write};
 pub use tensors::encode_cloud_net;
 

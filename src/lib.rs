@@ -28,6 +28,7 @@
 //! - What a user is told to rely on is verified: fresh seeds, all training data, attacks that converged.
 
 pub mod app;
+pub mod audit;
 pub mod backbone;
 pub mod cli;
 pub mod config;

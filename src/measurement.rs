@@ -271,6 +271,14 @@ pub enum InvalidEvaluation {
 }
 
 impl Metric {
+    /// A value of this metric with its unit.
+    pub fn text(self, value: f64) -> String {
+        match self {
+            Self::Accuracy | Self::SsimMean | Self::SsimMeanExtended | Self::LinearSsimMean => format!("{value:.3}"),
+            _ => format!("{value:.2} dB"),
+        }
+    }
+
     /// Figures of the decoder, each with the linear attack's name of it.
     pub const LINEAR: [(Self, Self); 5] = [
         (Self::PsnrMean, Self::LinearPsnrMean),

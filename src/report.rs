@@ -9,6 +9,7 @@
 //!                                                   └─► SVG and PNG files
 //! ```
 
+mod audit;
 mod page;
 mod plot;
 mod png;
@@ -16,6 +17,8 @@ mod png;
 mod sample;
 mod text;
 pub mod view;
+
+pub use audit::{AuditView, write_audit};
 
 use plot::Plots;
 use std::fs;

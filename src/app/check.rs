@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::setup::{self, Admission, ExactBudget};
-use super::summary::figure_text;
 use super::{AppError, exit};
 use crate::cli::CheckArgs;
 use crate::config::BudgetFile;
@@ -69,7 +68,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
             println!(
                 "  leakage     {} at most {} (found out by measuring)",
                 bound.metric,
-                figure_text(bound.metric, bound.limit)
+                bound.metric.text(bound.limit)
             );
             if bound.metric == Metric::SsimMean {
                 println!("              beware: {SSIM_CAVEAT}");

@@ -9,7 +9,7 @@ use crate::backbone::{Architecture, Backbone};
 use crate::cli::{ExportArgs, FeaturesArgs};
 use crate::config::FloatPrecision;
 use crate::exec::cloud_net_name;
-use crate::export::{self, Claim, CloudNetRecord, MANIFEST_VERSION, Manifest, Package, Preprocessing};
+use crate::export::{self, CloudNetRecord, MANIFEST_VERSION, Manifest, Package, Preprocessing};
 use crate::measurement::Metric;
 use crate::record::Record;
 use crate::search::Status;
@@ -72,20 +72,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         feature_shape: [chosen.design.channels.depth(), side, side],
         cost: chosen.cost,
         classes: p.classes.clone(),
-        claims: verdict
-            .map(|v| {
-                (v.figures.iter())
-                    .map(|f| Claim {
-                        metric: f.metric,
-                        value: f.value,
-                        std_error: f.std_error,
-                        extended: f.extended,
-                        upper: f.upper,
-                        limit: f.limit,
-                    })
-                    .collect()
-            })
-            .unwrap_or_default(),
+        claims: verdict.map(export::claims).unwrap_or_default(),
         converged: verdict.is_some_and(|v| v.converged),
         objections: verdict.map(|v| v.objections.clone()).unwrap_or_default(),
         cloud_net: trained.filter(|_| cloud_net.is_some()).map(|(_, net)| net),

@@ -22,7 +22,8 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     let device = setup::machine(&args.machine)?;
     let lanes = setup::lanes(args.resources.jobs)?;
     let assets = setup::assets(&args.space, &args.assets, Some(&args.split))?;
-    check_channels(args, assets.space.architecture().layer(&args.split)?.out_channels)?;
+    let width = assets.space.architecture().layer(&args.split)?.out_channels;
+    check_channels(&args.split, width, &args.channels, &args.depth)?;
     let fidelity = match args.protocol {
         ProtocolArg::Reference => Fidelity::Reference,
         ProtocolArg::Quick => Fidelity::Quick,
@@ -86,15 +87,15 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     Ok(exit::DONE)
 }
 
-/// Refuses channels that the layer doesn't have.
-fn check_channels(args: &MeasureArgs, width: usize) -> Result<(), AppError> {
+/// Refuses channels that the layer `split` of `width` channels doesn't have.
+pub(super) fn check_channels(split: &str, width: usize, channels: &[u16], depths: &[usize]) -> Result<(), AppError> {
     let beyond = |flag, value: usize| AppError::Flag {
         flag,
         value: value.to_string(),
-        problem: format!("{} has {width} output channels, numbered from 0", args.split),
+        problem: format!("{split} has {width} output channels, numbered from 0"),
     };
-    let channel = args.channels.iter().find(|&&channel| usize::from(channel) >= width);
-    let depth = args.depth.iter().find(|depth| !(1..=width).contains(*depth));
+    let channel = channels.iter().find(|&&channel| usize::from(channel) >= width);
+    let depth = depths.iter().find(|depth| !(1..=width).contains(*depth));
     match (channel, depth) {
         (Some(&channel), _) => Err(beyond("channels", channel.into())),
         (_, Some(&depth)) => Err(beyond("depth", depth)),
@@ -104,31 +105,41 @@ fn check_channels(args: &MeasureArgs, width: usize) -> Result<(), AppError> {
 
 /// The designs that the flags name, whose features are prepared, each with its selection.
 fn designs(args: &MeasureArgs, laboratory: &Laboratory) -> Result<Vec<(Design, String)>, AppError> {
-    let design = |channels| Design { split: args.split.clone(), channels };
     if args.depth.is_empty() {
-        return Ok(vec![(design(ChannelChoice::set(args.channels.clone())), "by number".to_owned())]);
+        let channels = ChannelChoice::set(args.channels.clone());
+        return Ok(vec![(Design { split: args.split.clone(), channels }, "by number".to_owned())]);
     }
+    chosen(&args.split, &args.depth, &args.selection, laboratory)
+}
+
+/// The designs of every rule and depth at a split whose features are prepared, each with its selection.
+pub(super) fn chosen(
+    split: &str,
+    depths: &[usize],
+    selections: &[Selection],
+    laboratory: &Laboratory,
+) -> Result<Vec<(Design, String)>, AppError> {
     let mut designs = Vec::new();
     // Scores take a moment, and the first channels need none.
-    let insight = match args.selection.iter().all(|&rule| rule == Selection::First) {
+    let insight = match selections.iter().all(|&rule| rule == Selection::First) {
         true => None,
         false => {
-            let deepest = args.depth.iter().copied().max().unwrap_or(0);
-            Some(laboratory.insight(&args.split, &args.selection, deepest)?)
+            let deepest = depths.iter().copied().max().unwrap_or(0);
+            Some(laboratory.insight(split, selections, deepest)?)
         }
     };
-    for &rule in &args.selection {
-        for &depth in &args.depth {
+    for &rule in selections {
+        for &depth in depths {
             let channels = match &insight {
-                Some(insight) if rule != Selection::First => rule.choose(&args.split, depth, insight),
+                Some(insight) if rule != Selection::First => rule.choose(split, depth, insight),
                 // As the reference script: dead ones too.
                 _ => Some(ChannelChoice::Set((0..depth as u16).collect())),
             };
             let Some(channels) = channels else {
-                let problem = format!("`{rule}` picks among fewer channels than that at {}", args.split);
+                let problem = format!("`{rule}` picks among fewer channels than that at {split}");
                 return Err(AppError::Flag { flag: "depth", value: depth.to_string(), problem });
             };
-            designs.push((design(channels), rule.to_string()));
+            designs.push((Design { split: split.to_owned(), channels }, rule.to_string()));
         }
     }
     Ok(designs)

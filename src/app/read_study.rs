@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::report_view;
-use super::summary::figure_text;
 use super::{AppError, exit};
 use crate::cli::{FolderArgs, ReportArgs, ShowArgs};
 use crate::measurement::Metric;
@@ -149,13 +148,13 @@ fn table(record: &Record, designs: &[&DesignRecord], pareto: bool) {
             let claimed = record.verdict(&d.id).and_then(|v| v.figure(metric));
             let claimed = claimed.is_some_and(|f| metric == Metric::Accuracy || f.upper.is_some());
             match record.on_verification_scale(d, metric) {
-                Some((value, _)) if claimed => figure_text(metric, value),
-                Some((value, _)) => format!("~{}", figure_text(metric, value)),
+                Some((value, _)) if claimed => metric.text(value),
+                Some((value, _)) => format!("~{}", metric.text(value)),
                 None => "–".to_owned(),
             }
         };
         let short = d.measured(Metric::PsnrMean);
-        let short = short.map_or_else(|| "–".to_owned(), |row| figure_text(Metric::PsnrMean, row.value));
+        let short = short.map_or_else(|| "–".to_owned(), |row| Metric::PsnrMean.text(row.value));
         let mut selection = d.selection.clone();
         if selection.chars().count() > 16 {
             selection = selection.chars().take(15).chain(['…']).collect();

@@ -3,7 +3,7 @@
 mod attacks;
 
 use super::AppError;
-use super::summary::{ExactUse, exact_use, figure_text, relaxations};
+use super::summary::{ExactUse, exact_use, relaxations};
 use crate::estimate::Gallery;
 use crate::exec::gallery_name;
 use crate::measurement::{Fidelity, Metric};
@@ -150,7 +150,7 @@ fn explanation(record: &Record) -> Vec<String> {
         sentences.push(format!(
             "Relaxing {} to {} would bring about {:.1} points of accuracy, with design {}, by the models.",
             relaxed.metric,
-            figure_text(relaxed.metric, relaxed.limit),
+            relaxed.metric.text(relaxed.limit),
             100.0 * relaxed.gain,
             relaxed.design
         ));
@@ -186,13 +186,13 @@ fn budgets(record: &Record) -> Vec<view::BudgetBar> {
             Metric::SsimMean => 0.0,
             _ => record.floors.map_or(0.0, |floors| floors.best_constant),
         };
-        let shown = |value: f64| view::Quantity { value: value - nothing, text: figure_text(bound.metric, value) };
+        let shown = |value: f64| view::Quantity { value: value - nothing, text: bound.metric.text(value) };
         let figure = record.chosen_verdict().and_then(|v| v.figure(bound.metric));
         let used = figure
             .map(|f| f.upper.unwrap_or(f.value))
             .or_else(|| chosen.and_then(|d| Some(d.expected(bound.metric)?.value)));
         let left = |used: f64| {
-            let text = figure_text(bound.metric, (bound.limit - used).abs());
+            let text = bound.metric.text((bound.limit - used).abs());
             if used <= bound.limit { format!("{text} to spare") } else { format!("{text} over") }
         };
         let name = FIGURES.iter().find(|(metric, _)| *metric == bound.metric).map(|(_, shown)| shown.title());
@@ -360,7 +360,8 @@ fn strongest_seed(reader: &StudyReader, verdict: &Verdict) -> Option<u64> {
     best.map(|(_, seed)| seed)
 }
 
-fn pair(image: crate::estimate::GalleryImage) -> Option<view::GalleryPair> {
+/// A picture of the gallery beside its original; `None` where bytes and size disagree.
+pub(super) fn pair(image: crate::estimate::GalleryImage) -> Option<view::GalleryPair> {
     let picture = |rgb: Vec<u8>| view::Picture { width: image.width as u32, height: image.height as u32, rgb };
     let whole = image.width * image.height * 3;
     if image.original.len() != whole || image.reconstruction.len() != whole {

@@ -119,13 +119,6 @@ pub(super) fn json(record: &Record, report: &Path) -> Value {
 }
 
 /// `0.893`, `17.4 dB`.
-pub(super) fn figure_text(metric: Metric, value: f64) -> String {
-    match metric {
-        Metric::Accuracy | Metric::SsimMean | Metric::LinearSsimMean => format!("{value:.3}"),
-        _ => format!("{value:.2} dB"),
-    }
-}
-
 /// The conclusion as a few lines.
 pub(super) fn text(record: &Record, report: &Path) -> String {
     let mut out = String::new();
@@ -170,25 +163,25 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         line(format!("  {how} with {seeds}, protocol {}:", verdict.fidelity));
         for metric in FIGURES {
             let Some(figure) = verdict.figure(metric) else { continue };
-            let mut text = format!("    {:<10} {}", metric.to_string(), figure_text(metric, figure.value));
+            let mut text = format!("    {:<10} {}", metric.to_string(), metric.text(figure.value));
             if figure.std_error > 0.0 {
-                text += &format!(" ± {}", figure_text(metric, figure.std_error));
+                text += &format!(" ± {}", metric.text(figure.std_error));
             }
             if metric == Metric::PsnrMax {
                 text += " in these trainings";
             }
             if let Some(extended) = figure.extended {
-                text += &format!(", {} by 16 times the training", figure_text(metric, extended));
+                text += &format!(", {} by 16 times the training", metric.text(extended));
             }
             if let Some(upper) = figure.upper {
-                text += &format!("; with confidence at most {}", figure_text(metric, upper));
+                text += &format!("; with confidence at most {}", metric.text(upper));
             } else if figure.limit.is_some() {
                 text += " or more";
             }
             if let Some(limit) = figure.limit {
-                text += &format!(", limit {}", figure_text(metric, limit));
+                text += &format!(", limit {}", metric.text(limit));
                 let room = figure.upper.map(|upper| limit - upper).filter(|&room| room >= 0.0);
-                text += &room.map_or(String::new(), |room| format!(" ({} to spare)", figure_text(metric, room)));
+                text += &room.map_or(String::new(), |room| format!(" ({} to spare)", metric.text(room)));
             }
             line(text);
         }
@@ -196,7 +189,7 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
             line(format!("    but: {objection}"));
         }
     } else if let Some(chosen) = chosen {
-        let about = |metric: Metric| chosen.expected(metric).map(|p| figure_text(metric, p.value));
+        let about = |metric: Metric| chosen.expected(metric).map(|p| metric.text(p.value));
         if let (Some(accuracy), Some(psnr)) = (about(Metric::Accuracy), about(Metric::PsnrMean)) {
             line(format!("  verification is expected to find an accuracy of about {accuracy} and {psnr} at most"));
         }
@@ -226,7 +219,7 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         line(format!(
             "  relaxing {} to {} would bring about {:+.1} points of accuracy ({})",
             relaxation.metric,
-            figure_text(relaxation.metric, relaxation.limit),
+            relaxation.metric.text(relaxation.limit),
             100.0 * relaxation.gain,
             relaxation.design
         ));

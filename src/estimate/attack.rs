@@ -14,4 +14,5 @@ pub use decoder::DecoderAttack;
 pub use inversion::{Descent, InversionAttack};
 pub use ladder::AttackLadder;
 pub use linear::LinearAttack;
+pub use scores::mean_psnr_of;
 pub(super) use scores::{Scores, mean_psnr};

@@ -7,6 +7,7 @@ use crate::measurement::Metric;
 use crate::record::CostRecord;
 use crate::search::Status;
 use crate::space::Design;
+use crate::verify::{Verdict, VerifiedFigure};
 
 /// Name of the manifest's file.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -94,6 +95,19 @@ pub struct CloudNetRecord {
     pub accuracy: f64,
     /// Its standard error over images.
     pub std_error: f64,
+}
+
+/// The figures of a verification.
+pub fn claims(verdict: &Verdict) -> Vec<Claim> {
+    let claim = |f: &VerifiedFigure| Claim {
+        metric: f.metric,
+        value: f.value,
+        std_error: f.std_error,
+        extended: f.extended,
+        upper: f.upper,
+        limit: f.limit,
+    };
+    verdict.figures.iter().map(claim).collect()
 }
 
 /// One verified figure.

@@ -7,6 +7,9 @@ mod table;
 
 use super::ReportError;
 use super::plot::Plots;
+pub(super) use gallery::pictures;
+
+pub(super) use super::text::duration;
 use super::text::{self, escape, plural};
 use super::view::{Chosen, Metric, StudyView};
 use table::Table;
@@ -31,23 +34,58 @@ pub(super) fn html(view: &StudyView, plots: &Plots) -> Result<String, ReportErro
         designs::section(view),
         provenance(view),
     ];
-    let name = escape(&view.name);
-    Ok(format!(
+    Ok(document("PrivyNet report", &view.name, &view.subject, &navigation(view), &sections.concat()))
+}
+
+/// A page around its sections; `links` are their ids and short names.
+pub(super) fn document(brand: &str, name: &str, subject: &str, links: &[(&str, &str)], sections: &str) -> String {
+    let (name, subject) = (escape(name), escape(subject));
+    let links: String = links.iter().map(|(id, name)| format!("<a href=\"#{id}\">{name}</a>\n")).collect();
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{name} · PrivyNet</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <header>\n<p class=\"brand\">PrivyNet report</p>\n<h1>{name}</h1>\n<p class=\"subject\">{}</p>\n</header>\n{}\
-         <main>\n{}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
-        escape(&view.subject),
-        navigation(view),
-        sections.concat()
-    ))
+         <header>\n<p class=\"brand\">{brand}</p>\n<h1>{name}</h1>\n<p class=\"subject\">{subject}</p>\n</header>\n\
+         <nav aria-label=\"Sections\">\n{links}</nav>\n<main>\n{sections}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+    )
+}
+
+/// A section with its heading and, where there is one, a badge of a class and a label.
+pub(super) fn section(id: &str, title: &str, badge: Option<(&str, &str)>, content: &str) -> String {
+    let badge = badge.map_or(String::new(), |(class, label)| format!(" <span class=\"badge {class}\">{label}</span>"));
+    format!("<section id=\"{id}\">\n<h2>{title}{badge}</h2>\n{content}</section>\n")
+}
+
+/// What a reader must know, in a box; nothing where there is none.
+pub(super) fn warnings(warnings: &[String], noun: &str) -> String {
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let heading = plural(warnings.len(), noun);
+    format!("<div class=\"warning\" role=\"note\">\n<p><strong>{heading}</strong></p>\n{}</div>\n", list(warnings))
+}
+
+/// A fact: its name and its value.
+pub(super) type Fact = (&'static str, String);
+
+/// Facts as a list of terms.
+pub(super) fn facts(facts: &[Fact]) -> String {
+    let facts: String =
+        facts.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(value))).collect();
+    format!("<dl class=\"facts\">\n{facts}</dl>\n")
+}
+
+/// A table whose first column names its rows.
+pub(super) fn table(caption: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new(caption, columns.iter().copied());
+    rows.for_each(|row| table.row(row));
+    table.html()
 }
 
 /// The list of sections; a section without content has no entry.
-fn navigation(view: &StudyView) -> String {
+fn navigation(view: &StudyView) -> Vec<(&'static str, &'static str)> {
     let entries = [
         ("answer", "Answer", true),
         ("figures", "Figures", view.chosen.is_some()),
@@ -61,33 +99,18 @@ fn navigation(view: &StudyView) -> String {
         ("designs", "Designs", true),
         ("provenance", "Provenance", true),
     ];
-    let links: String = entries
-        .iter()
-        .filter(|(_, _, shown)| *shown)
-        .map(|(id, name, _)| format!("<a href=\"#{id}\">{name}</a>\n"))
-        .collect();
-    format!("<nav aria-label=\"Sections\">\n{links}</nav>\n")
+    entries.into_iter().filter(|(_, _, shown)| *shown).map(|(id, name, _)| (id, name)).collect()
 }
 
 fn answer(view: &StudyView) -> String {
     let status = view.status;
-    format!(
-        "<section id=\"answer\">\n<h2>Answer <span class=\"badge {}\">{}</span></h2>\n<p class=\"answer\">{}</p>\n{}{}{}</section>\n",
-        status.class(),
-        status.label(),
-        escape(&text::answer(view)),
+    let content = [
+        paragraph("answer", &text::answer(view)),
         paragraph("floors", &text::floors(view)),
         list(&view.explanation),
-        if view.warnings.is_empty() {
-            String::new()
-        } else {
-            let heading = plural(view.warnings.len(), "warning");
-            format!(
-                "<div class=\"warning\" role=\"note\">\n<p><strong>{heading}</strong></p>\n{}</div>\n",
-                list(&view.warnings)
-            )
-        }
-    )
+        warnings(&view.warnings, "warning"),
+    ];
+    section("answer", "Answer", Some((status.class(), status.label())), &content.concat())
 }
 
 /// The chosen design, and what was predicted, measured and verified of it.
@@ -157,8 +180,6 @@ fn design(view: &StudyView, chosen: &Chosen) -> String {
         facts.push(("Upload per image", row.upload.text.clone()));
     }
     facts.push(("Id", chosen.id.clone()));
-    let facts: String =
-        facts.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(value))).collect();
     let channels = if channels.is_empty() {
         String::new()
     } else {
@@ -167,7 +188,7 @@ fn design(view: &StudyView, chosen: &Chosen) -> String {
             channels.join(", ")
         )
     };
-    format!("<dl class=\"facts\">\n{facts}</dl>\n{channels}")
+    self::facts(&facts) + &channels
 }
 
 fn threat(view: &StudyView) -> String {
@@ -230,11 +251,11 @@ fn provenance(view: &StudyView) -> String {
     format!("<section id=\"provenance\">\n<h2>Provenance</h2>\n{items}</section>\n")
 }
 
-fn paragraph(class: &str, content: &str) -> String {
+pub(super) fn paragraph(class: &str, content: &str) -> String {
     if content.is_empty() { String::new() } else { format!("<p class=\"{class}\">{}</p>\n", escape(content)) }
 }
 
-fn list(items: &[String]) -> String {
+pub(super) fn list(items: &[String]) -> String {
     if items.is_empty() {
         return String::new();
     }

@@ -6,7 +6,7 @@
 
 use crate::estimate::attack::scores::{Scores, mean_psnr};
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{Estimate, EstimateError, Estimator, Request, Watch};
+use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Request, Watch};
 use crate::measurement::{Measurement, Metric};
 
 /// Penalties that are tried, as shares of the features' mean square.
@@ -61,11 +61,13 @@ impl Estimator for LinearAttack<'_> {
         let Some((_, map)) = best else {
             return Ok(Estimate::default());
         };
-        let scores = Scores::new(&bench.map_scored(&map)?, &bench.scored_images(), self.laboratory)?;
+        let (reconstructions, originals) = (bench.map_scored(&map)?, bench.scored_images());
+        let scores = Scores::new(&reconstructions, &originals, self.laboratory)?;
         let seconds = start.elapsed().as_secs_f64();
         let rows = scores.rows(request)?.into_iter();
         let measurements =
             rows.filter_map(|row| Some(Measurement { metric: linear(row.metric)?, seconds, ..row })).collect();
-        Ok(Estimate { measurements, ..Estimate::default() })
+        let gallery = Some(Gallery::pick(&scores, &reconstructions, &originals, self.laboratory));
+        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions: Some(reconstructions) })
     }
 }

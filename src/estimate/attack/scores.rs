@@ -1,5 +1,6 @@
 //! How well every image was reconstructed.
 
+use crate::estimate::bench::to_unit;
 use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{EstimateError, Request};
 use crate::measurement::{Measurement, Metric};
@@ -28,6 +29,14 @@ pub(in crate::estimate) fn mean_psnr(
     let errors =
         metrics::mean_squared_errors(&content(reconstructions, laboratory)?, &content(originals, laboratory)?)?;
     Ok(errors.iter().map(|&e| metrics::psnr_from_mse(e)).sum::<f64>() / errors.len() as f64)
+}
+
+/// Mean PSNR of the first `count` of the reconstructions of the evaluation images, dB; `None` where there are fewer.
+pub fn mean_psnr_of(laboratory: &Laboratory, reconstructions: &[f32], count: usize) -> Option<f64> {
+    let set = &laboratory.parts().evaluation;
+    let pixels = count * set.side() * set.side() * 3;
+    let originals = to_unit(set.pixels().get(..pixels)?);
+    mean_psnr(reconstructions.get(..pixels)?, &originals, laboratory).ok()
 }
 
 impl Scores {

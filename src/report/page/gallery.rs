@@ -15,12 +15,17 @@ pub(super) fn section(view: &StudyView) -> Result<String, ReportError> {
     if !exists(view) {
         return Ok(String::new());
     }
-    let designs = view.gallery.iter().filter(|s| !s.pairs.is_empty()).map(design).collect::<Result<String, _>>()?;
+    let designs = pictures(&view.gallery)?;
     let floors = escape(&text::floors(view));
     Ok(format!(
         "<section id=\"gallery\">\n<h2>What the attacker sees</h2>\n<p>Images that no training saw, beside what the strongest attack \
          made of their features. {floors}</p>\n{designs}<p class=\"files\"><a href=\"gallery.png\">PNG</a></p>\n</section>\n"
     ))
+}
+
+/// The pictures of every section that has any, under its title.
+pub(in super::super) fn pictures(sections: &[GallerySection]) -> Result<String, ReportError> {
+    sections.iter().filter(|section| !section.pairs.is_empty()).map(design).collect()
 }
 
 fn design(section: &GallerySection) -> Result<String, ReportError> {

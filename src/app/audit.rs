@@ -1,0 +1,246 @@
+//! `privynet audit`: every attack on one design, and a page for whoever must sign off on it.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::measure;
+use super::progress::{Progress, Style};
+use super::read_study;
+use super::report_view::pair;
+use super::setup::{self, Assets};
+use super::{AppError, exit, interrupt};
+use crate::audit::{self, Attack, Effort, Finding};
+use crate::cli::{AttackArg, AuditArgs};
+use crate::estimate::{Laboratory, Watch, sanity};
+use crate::export::{self, Claim};
+use crate::features::FeatureCache;
+use crate::measurement::Metric;
+use crate::report::view::GallerySection;
+use crate::report::{self, AuditView};
+use crate::space::Design;
+
+/// What is audited.
+struct Subject {
+    /// The study's or package's name, where it comes from one.
+    name: Option<String>,
+    design: Design,
+    selection: String,
+    claims: Vec<Claim>,
+}
+
+/// Subjects that need no look at images to be known, and the hash of the weights that they were made with.
+struct Known {
+    subject: Subject,
+    space: Option<PathBuf>,
+    weights: Option<PathBuf>,
+    /// Hash of the weights through the split layer.
+    weights_hash: Option<String>,
+}
+
+pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
+    interrupt::install();
+    let device = setup::machine(&args.machine)?;
+    let known = args.subject.as_deref().map(|subject| known(subject, args)).transpose()?;
+    let space = args.space.clone().or_else(|| known.as_ref()?.space.clone());
+    let space = space.ok_or_else(|| AppError::Flag {
+        flag: "space",
+        value: "none".to_owned(),
+        problem: "a package doesn't say which images to attack: give the space that has them".to_owned(),
+    })?;
+    let mut from = args.assets.clone();
+    from.weights = from.weights.or_else(|| known.as_ref()?.weights.clone());
+    let split = match (&known, &args.split) {
+        (Some(known), _) => known.subject.design.split.clone(),
+        (None, Some(split)) => split.clone(),
+        (None, None) => unreachable!("clap demands a subject or a split"),
+    };
+    let assets = setup::assets(&space, &from, Some(&split))?;
+    let layer = *assets.space.architecture().layer(&split)?;
+    if let Some(hash) = known.as_ref().and_then(|known| known.weights_hash.as_ref())
+        && assets.backbone.hash_through(&layer).to_hex().as_str() != hash
+    {
+        return Err(AppError::Flag {
+            flag: "weights",
+            value: assets.file.backbone.weights.display().to_string(),
+            problem: format!("these are not the weights, or not at the precision, that {split} was measured with"),
+        });
+    }
+    measure::check_channels(&split, layer.out_channels, &[], &args.depth)?;
+    let progress = Progress::new(if args.json { Style::Quiet } else { Style::Shown });
+    let cache = FeatureCache::new(args.folders.results.join("features"));
+    let Assets { space, parts, backbone, .. } = assets;
+    let laboratory = Laboratory::new(parts, backbone, cache, device);
+    laboratory.prepare(&[&split], interrupt::flag(), &mut |done| {
+        progress.fraction("features of the local net", done);
+    })?;
+    let floors = laboratory.floors()?;
+    let unsound = sanity(&laboratory, &floors)?;
+    let subjects = match known {
+        Some(known) => vec![known.subject],
+        None => measure::chosen(&split, &args.depth, &args.selection, &laboratory)?
+            .into_iter()
+            .map(|(design, selection)| Subject { name: None, design, selection, claims: Vec::new() })
+            .collect(),
+    };
+    let effort = if args.full { Effort::full() } else { Effort::quick() }.scaled(usize::from(args.scale));
+    let attacks = attacks(&args.attacks);
+    let mut code = exit::DONE;
+    for subject in subjects {
+        let watch = Watcher { progress: &progress, design: subject.design.id().to_string() };
+        let findings = audit::run(&laboratory, &subject.design, &attacks, &effort, args.seed, &watch)?;
+        let mut objections = audit::objections(&findings, &subject.claims);
+        objections.extend(unsound.clone());
+        let id = subject.design.id();
+        let gallery = findings.iter().filter_map(pictures).collect();
+        let findings = findings.into_iter().map(|finding| Finding { gallery: None, ..finding }).collect();
+        let view = AuditView {
+            name: subject.name.clone().unwrap_or_else(|| id.to_string()),
+            id: id.to_string(),
+            split: subject.design.split.clone(),
+            depth: subject.design.channels.depth(),
+            selection: subject.selection,
+            cost: space.cost(&split, subject.design.channels.depth())?.into(),
+            images: [&laboratory.parts().training, &laboratory.parts().validation, &laboratory.parts().evaluation]
+                .map(|set| set.len()),
+            effort: format!("{effort:?}"),
+            seed: args.seed,
+            device: device.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: command(),
+            floors,
+            findings,
+            claims: subject.claims,
+            objections,
+            gallery,
+        };
+        let folder = args.folders.reports.join(format!("{}-audit", view.name));
+        let page = report::write_audit(&view, &folder)?;
+        progress.finish();
+        if !view.objections.is_empty() {
+            code = exit::UNVERIFIED;
+        }
+        match args.json {
+            true => println!("{}", serde_json::to_string(&view).unwrap_or_default()),
+            false => print(&view, &page),
+        }
+    }
+    Ok(code)
+}
+
+fn command() -> String {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    format!("privynet {}", words.join(" "))
+}
+
+fn attacks(wanted: &[AttackArg]) -> Vec<Attack> {
+    let of = |arg| match arg {
+        AttackArg::Linear => Attack::Linear,
+        AttackArg::Reference => Attack::ReferenceDecoder,
+        AttackArg::Strong => Attack::StrongDecoder,
+        AttackArg::Perceptual => Attack::PerceptualDecoder,
+        AttackArg::Inversion => Attack::Inversion,
+    };
+    let wanted: Vec<Attack> = wanted.iter().copied().map(of).collect();
+    // Always in this order: the inversion starts from what the decoders found.
+    Attack::ALL.into_iter().filter(|attack| wanted.is_empty() || wanted.contains(attack)).collect()
+}
+
+/// A package's or a study's design.
+fn known(subject: &Path, args: &AuditArgs) -> Result<Known, AppError> {
+    if subject.join(export::MANIFEST_FILE).is_file() {
+        let package = export::Package::open(subject)?;
+        let manifest = package.manifest();
+        let subject = Subject {
+            name: Some(manifest.study.clone()),
+            design: manifest.design.clone(),
+            selection: manifest.selection.clone(),
+            claims: manifest.claims.clone(),
+        };
+        let weights_hash = Some(manifest.weights_hash.clone());
+        return Ok(Known { subject, space: None, weights: None, weights_hash });
+    }
+    let dir = read_study::folder(subject, &args.folders);
+    let (_, record) = read_study::open(&dir)?;
+    let chosen = record.chosen_design().ok_or_else(|| AppError::Study {
+        path: dir.clone(),
+        problem: "has no chosen design to audit: its budget can't be met, loosen it".to_owned(),
+    })?;
+    Ok(Known {
+        subject: Subject {
+            name: Some(record.study.clone()),
+            design: chosen.design.clone(),
+            selection: chosen.selection.clone(),
+            claims: record.chosen_verdict().map(export::claims).unwrap_or_default(),
+        },
+        space: Some(record.provenance.space_file.clone().into()),
+        weights: Some(record.provenance.weights_file.clone().into()),
+        weights_hash: None,
+    })
+}
+
+/// Shows which attack runs, and ends it on Ctrl-C.
+struct Watcher<'a> {
+    progress: &'a Progress,
+    design: String,
+}
+
+impl Watch for Watcher<'_> {
+    fn progress(&self, what: &str, done: f64) -> ControlFlow<()> {
+        self.progress.fraction(&format!("{what} on {}", self.design), done);
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// An attack's best, median and worst image.
+fn pictures(finding: &Finding) -> Option<GallerySection> {
+    let gallery = finding.gallery.clone()?;
+    Some(GallerySection {
+        title: finding.attack.title().to_owned(),
+        caption: format!(
+            "Of {} evaluation images the one recovered best, the median and the one recovered worst.",
+            finding.images
+        ),
+        pairs: gallery.images.into_iter().filter_map(pair).collect(),
+    })
+}
+
+fn print(view: &AuditView, page: &Path) {
+    println!("{}: {}, {} channels ({})", view.name, view.split, view.depth, view.selection);
+    println!(
+        "  {:<38} {:>6} {:>14} {:>9} {:>9} {:>9} {:>7} {:>9}  ended",
+        "attack", "images", "PSNR mean", "extended", "p95", "max", "SSIM", "same imgs"
+    );
+    for finding in &view.findings {
+        let optional = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
+        println!(
+            "  {:<38} {:>6} {:>6.2} ± {:<5.2} {:>9} {:>9.2} {:>9.2} {:>7.3} {:>9}  {}",
+            finding.attack.title(),
+            finding.images,
+            finding.psnr_mean.value,
+            finding.psnr_mean.std_error,
+            optional(finding.extended[0]),
+            finding.psnr_p95.value,
+            finding.psnr_max,
+            finding.ssim_mean.value,
+            optional(finding.psnr_on_inverted),
+            match finding.converged {
+                None => "closed form",
+                Some(true) => "yes",
+                Some(false) => "NO",
+            }
+        );
+    }
+    let floors = &view.floors;
+    println!(
+        "  without features: {:.1} dB (mean image), {:.1} dB (mean colour), {:.1} dB (8×8 thumbnail)",
+        floors.best_constant, floors.mean_colour, floors.thumbnail
+    );
+    for claim in view.claims.iter().filter(|claim| claim.limit.is_some() && claim.metric != Metric::Accuracy) {
+        let text = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| claim.metric.text(value));
+        println!("  claimed of {}: at most {}, limit {}", claim.metric, text(claim.upper), text(claim.limit));
+    }
+    for objection in &view.objections {
+        println!("  OBJECTION: {objection}");
+    }
+    println!("  report: {}", page.display());
+}

@@ -1,0 +1,326 @@
+//! Every attack on one design, the strongest there are, with the evidence that each was run to its end.
+//!
+//! Where a search must be quick, an audit need not: beside the linear map and the reference decoder it trains a deep decoder
+//! for squared error and one for structural similarity, and inverts the local net by gradient descent. What it finds is laid
+//! beside what was claimed of the design.
+
+use serde::{Deserialize, Serialize};
+
+use crate::estimate::{
+    DecoderAttack, Descent, Estimate, EstimateError, Estimator, Gallery, InversionAttack, Laboratory, LinearAttack,
+    Request, Watch, mean_psnr_of,
+};
+use crate::export::Claim;
+use crate::measurement::{Fidelity, Metric};
+use crate::protocol::{DecoderKind, ImageLoss, Protocol, Training};
+use crate::space::Design;
+
+/// How much an audit spends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effort {
+    /// The deep decoder.
+    decoder: DecoderKind,
+    /// Its training.
+    training: Training,
+    /// The inversion.
+    descent: Descent,
+    /// Evaluation images that are inverted.
+    pub inverted: usize,
+}
+
+impl Effort {
+    /// A quarter of an hour on two cores for a few thousand images.
+    pub fn quick() -> Self {
+        Self {
+            decoder: DecoderKind::Strong { width: 64, blocks: 4 },
+            training: Training { epochs: 2, doublings: 2, ..Self::base() },
+            descent: Descent { steps: 150, doublings: 2 },
+            inverted: 64,
+        }
+    }
+
+    /// Hours on two cores; a GPU's work.
+    pub fn full() -> Self {
+        Self {
+            decoder: DecoderKind::Strong { width: 128, blocks: 8 },
+            training: Training { epochs: 4, doublings: 3, ..Self::base() },
+            descent: Descent { steps: 300, doublings: 3 },
+            inverted: 256,
+        }
+    }
+
+    fn base() -> Training {
+        Protocol::of(Fidelity::QuickVerification).attack
+    }
+
+    /// The same with so many times the width (decoder) and epochs: for showing that more changes nothing.
+    pub fn scaled(self, factor: usize) -> Self {
+        let decoder = match self.decoder {
+            DecoderKind::Strong { width, blocks } => DecoderKind::Strong { width: factor * width, blocks },
+            DecoderKind::Reference => DecoderKind::Reference,
+        };
+        let training = Training { epochs: factor * self.training.epochs, ..self.training };
+        Self { decoder, training, ..self }
+    }
+}
+
+/// An attack of the ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attack {
+    /// Convolutional ridge regression.
+    Linear,
+    /// The reference protocol's small decoder.
+    ReferenceDecoder,
+    /// A deep decoder for squared error and its logarithm.
+    StrongDecoder,
+    /// A deep decoder for absolute error and structural similarity.
+    PerceptualDecoder,
+    /// Gradient descent on the image.
+    Inversion,
+}
+
+impl Attack {
+    /// From the simplest to the strongest.
+    pub const ALL: [Attack; 5] =
+        [Self::Linear, Self::ReferenceDecoder, Self::StrongDecoder, Self::PerceptualDecoder, Self::Inversion];
+
+    /// In words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Linear => "linear map (3×3 ridge regression)",
+            Self::ReferenceDecoder => "reference decoder",
+            Self::StrongDecoder => "deep decoder, squared error",
+            Self::PerceptualDecoder => "deep decoder, absolute error and SSIM",
+            Self::Inversion => "white-box inversion",
+        }
+    }
+
+    /// What the attacker must have.
+    pub fn needs(self) -> &'static str {
+        match self {
+            Self::Linear | Self::ReferenceDecoder | Self::StrongDecoder | Self::PerceptualDecoder => {
+                "(feature, image) pairs; not the local net"
+            }
+            Self::Inversion => "the local net's weights and its channels; pairs for its start and its prior's weight",
+        }
+    }
+}
+
+/// A figure with its standard error over images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// The figure.
+    pub value: f64,
+    /// Its standard error.
+    pub std_error: f64,
+}
+
+/// What one attack recovered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The attack.
+    pub attack: Attack,
+    /// Images that were reconstructed and scored.
+    pub images: u64,
+    /// PSNR over images, dB: mean.
+    pub psnr_mean: Figure,
+    /// 95th percentile.
+    pub psnr_p95: Figure,
+    /// The best-reconstructed image.
+    pub psnr_max: f64,
+    /// PSNR of the pooled squared error, dB.
+    pub psnr_pooled: f64,
+    /// Mean SSIM.
+    pub ssim_mean: Figure,
+    /// Mean PSNR on the images that were inverted, dB: for comparing attacks on the same ones.
+    pub psnr_on_inverted: Option<f64>,
+    /// What sixteen times the training would reach by the learning curve: mean PSNR, its 95th percentile, mean SSIM.
+    pub extended: [Option<f64>; 3],
+    /// Whether training or descent had come to its end on the attacker's validation images; `None` for what needs none.
+    pub converged: Option<bool>,
+    /// How long it took.
+    pub seconds: f64,
+    /// Its best, median and worst image.
+    pub gallery: Option<Gallery>,
+}
+
+impl Finding {
+    /// The finding of `attack` from its rows; `None` where it yielded none.
+    fn new(attack: Attack, estimate: Estimate, laboratory: &Laboratory, inverted: usize) -> Option<Self> {
+        // The linear attack's rows have names of their own.
+        let named = |metric: Metric| match attack {
+            Attack::Linear => Metric::LINEAR.iter().find(|(of, _)| *of == metric).map_or(metric, |&(_, linear)| linear),
+            _ => metric,
+        };
+        let row = |metric: Metric| estimate.measurements.iter().find(|row| row.metric == named(metric));
+        let figure = |metric| row(metric).map(|row| Figure { value: row.value, std_error: row.std_error });
+        let extended = |metric: Metric| row(metric.extended()?).map(|row| row.value);
+        let mean = row(Metric::PsnrMean)?;
+        let reconstructions = estimate.reconstructions.as_deref();
+        Some(Self {
+            attack,
+            images: mean.n,
+            psnr_mean: figure(Metric::PsnrMean)?,
+            psnr_p95: figure(Metric::PsnrP95)?,
+            psnr_max: row(Metric::PsnrMax)?.value,
+            psnr_pooled: row(Metric::PsnrPooled)?.value,
+            ssim_mean: figure(Metric::SsimMean)?,
+            psnr_on_inverted: reconstructions.and_then(|images| mean_psnr_of(laboratory, images, inverted)),
+            extended: [Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean].map(extended),
+            converged: row(Metric::AttackConverged).map(|row| row.value > 0.5),
+            seconds: mean.seconds,
+            gallery: estimate.gallery,
+        })
+    }
+
+    /// The figure for a metric that may be bounded, with what longer training would add.
+    pub fn reached(&self, metric: Metric) -> Option<f64> {
+        let (value, extended) = match metric {
+            Metric::PsnrMean => (self.psnr_mean.value, self.extended[0]),
+            Metric::PsnrP95 => (self.psnr_p95.value, self.extended[1]),
+            Metric::SsimMean => (self.ssim_mean.value, self.extended[2]),
+            _ => return None,
+        };
+        Some(extended.map_or(value, |extended| extended.max(value)))
+    }
+}
+
+/// Runs `attacks` on `design`; `seed` is that of initial weights and batches.
+///
+/// # Errors
+/// [`EstimateError`], also where `watch` interrupts.
+pub fn run(
+    laboratory: &Laboratory,
+    design: &Design,
+    attacks: &[Attack],
+    effort: &Effort,
+    seed: u64,
+    watch: &dyn Watch,
+) -> Result<Vec<Finding>, EstimateError> {
+    let fidelity = Fidelity::QuickVerification;
+    let base = Protocol::of(fidelity);
+    let request = |protocol| Request { design, fidelity, protocol, seed, settled_above: None, error_rate: None };
+    let deep = Protocol { decoder: effort.decoder, attack: effort.training, ..base };
+    let inverted = effort.inverted.min(laboratory.parts().evaluation.len());
+    let mut findings = Vec::new();
+    // Reconstructions of the decoder with the best mean, from which the inversion starts.
+    let mut best: Option<(f64, Vec<f32>)> = None;
+    for &attack in attacks {
+        let mut estimate = match attack {
+            Attack::Linear => LinearAttack::new(laboratory).estimate(&request(base), watch)?,
+            Attack::ReferenceDecoder => DecoderAttack::new(laboratory).estimate(&request(base), watch)?,
+            Attack::StrongDecoder => DecoderAttack::new(laboratory).estimate(&request(deep), watch)?,
+            Attack::PerceptualDecoder => {
+                let protocol = Protocol { refinement: ImageLoss::Perceptual, ..deep };
+                DecoderAttack::new(laboratory).estimate(&request(protocol), watch)?
+            }
+            Attack::Inversion => {
+                let protocol = Protocol { scored_images: Some(inverted), ..base };
+                let start = best.as_ref().map(|(_, images)| &images[..]);
+                InversionAttack::new(laboratory, effort.descent, start).estimate(&request(protocol), watch)?
+            }
+        };
+        let reconstructions = estimate.reconstructions.clone();
+        estimate.cloud_net = None;
+        let Some(finding) = Finding::new(attack, estimate, laboratory, inverted) else {
+            continue;
+        };
+        if attack != Attack::Inversion
+            && best.as_ref().is_none_or(|&(mean, _)| finding.psnr_mean.value > mean)
+            && let Some(images) = reconstructions
+        {
+            best = Some((finding.psnr_mean.value, images));
+        }
+        findings.push(finding);
+    }
+    Ok(findings)
+}
+
+/// What the findings say against the claims, in words.
+pub fn objections(findings: &[Finding], claims: &[Claim]) -> Vec<String> {
+    let mut objections = Vec::new();
+    for claim in claims {
+        for finding in findings {
+            let Some(reached) = finding.reached(claim.metric) else {
+                continue;
+            };
+            let name = finding.attack.title();
+            let text = |value| claim.metric.text(value);
+            if let Some(limit) = claim.limit.filter(|&limit| reached > limit) {
+                let (reached, limit) = (text(reached), text(limit));
+                objections.push(format!("{name}: {} reaches {reached}, beyond the limit of {limit}", claim.metric));
+            } else if let Some(upper) = claim.upper.filter(|&upper| reached > upper) {
+                let (reached, upper) = (text(reached), text(upper));
+                objections.push(format!(
+                    "{name}: {} reaches {reached}, within the limit but beyond the {upper} that was claimed",
+                    claim.metric
+                ));
+            }
+        }
+    }
+    let linear = findings.iter().find(|finding| finding.attack == Attack::Linear);
+    for finding in findings {
+        if let Some(linear) = linear
+            && finding.psnr_mean.value < linear.psnr_mean.value - linear.psnr_mean.std_error
+            && finding.attack == Attack::StrongDecoder
+        {
+            objections
+                .push(format!("{}: it loses to the linear map, so it was not trained enough", finding.attack.title()));
+        }
+        if finding.converged == Some(false) {
+            objections.push(format!(
+                "{}: it was still improving when it ended; its figures are lower bounds",
+                finding.attack.title()
+            ));
+        }
+    }
+    objections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(attack: Attack, mean: f64, extended: Option<f64>) -> Finding {
+        let figure = |value| Figure { value, std_error: 0.1 };
+        Finding {
+            attack,
+            images: 100,
+            psnr_mean: figure(mean),
+            psnr_p95: figure(mean + 4.0),
+            psnr_max: mean + 8.0,
+            psnr_pooled: mean - 0.5,
+            ssim_mean: figure(0.5),
+            psnr_on_inverted: None,
+            extended: [extended, None, None],
+            converged: Some(true),
+            seconds: 1.0,
+            gallery: None,
+        }
+    }
+
+    fn claim(upper: f64, limit: f64) -> Claim {
+        let (metric, upper, limit) = (Metric::PsnrMean, Some(upper), Some(limit));
+        Claim { metric, value: upper.unwrap_or(0.0) - 1.0, std_error: 0.1, extended: None, upper, limit }
+    }
+
+    #[test]
+    fn what_exceeds_a_claim_or_a_limit_is_said() {
+        let found =
+            |mean, extended| objections(&[finding(Attack::StrongDecoder, mean, extended)], &[claim(21.0, 22.0)]);
+        assert!(found(20.5, Some(20.9)).is_empty());
+        assert!(found(20.5, Some(21.5))[0].contains("beyond the 21.0"), "{:?}", found(20.5, Some(21.5)));
+        assert!(found(22.5, None)[0].contains("beyond the limit of 22.0"));
+    }
+
+    #[test]
+    fn attacks_that_did_not_end_or_lose_to_a_linear_map_are_said() {
+        let linear = finding(Attack::Linear, 20.0, None);
+        let lost = finding(Attack::StrongDecoder, 19.0, None);
+        let open = Finding { converged: Some(false), ..finding(Attack::Inversion, 18.0, None) };
+        let found = objections(&[linear, lost, open], &[]);
+        assert_eq!(found.len(), 2);
+        assert!(found[0].contains("loses to the linear map") && found[1].contains("still improving"));
+    }
+}
