@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::{
     DecoderAttack, Descent, Estimate, EstimateError, Estimator, Gallery, InversionAttack, Laboratory, LinearAttack,
-    Request, Watch, mean_psnr_of,
+    Reconstructions, Request, Watch, mean_psnr_of,
 };
 use crate::export::Claim;
 use crate::measurement::{Fidelity, Metric};
@@ -157,7 +157,7 @@ impl Finding {
         let figure = |metric| row(metric).map(|row| Figure { value: row.value, std_error: row.std_error });
         let extended = |metric: Metric| row(metric.extended()?).map(|row| row.value);
         let mean = row(Metric::PsnrMean)?;
-        let reconstructions = estimate.reconstructions.as_deref();
+        let reconstructions = estimate.reconstructions.as_ref();
         Some(Self {
             attack,
             images: mean.n,
@@ -166,7 +166,7 @@ impl Finding {
             psnr_max: row(Metric::PsnrMax)?.value,
             psnr_pooled: row(Metric::PsnrPooled)?.value,
             ssim_mean: figure(Metric::SsimMean)?,
-            psnr_on_inverted: reconstructions.and_then(|images| mean_psnr_of(laboratory, images, inverted)),
+            psnr_on_inverted: reconstructions.and_then(|images| mean_psnr_of(laboratory, &images.scored, inverted)),
             extended: [Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean].map(extended),
             converged: row(Metric::AttackConverged).map(|row| row.value > 0.5),
             seconds: mean.seconds,
@@ -205,7 +205,7 @@ pub fn run(
     let inverted = effort.inverted.min(laboratory.parts().evaluation.len());
     let mut findings = Vec::new();
     // Reconstructions of the decoder with the best mean, from which the inversion starts.
-    let mut best: Option<(f64, Vec<f32>)> = None;
+    let mut best: Option<(f64, Reconstructions)> = None;
     for &attack in attacks {
         let mut estimate = match attack {
             Attack::Linear => LinearAttack::new(laboratory).estimate(&request(base), watch)?,
@@ -217,7 +217,7 @@ pub fn run(
             }
             Attack::Inversion => {
                 let protocol = Protocol { scored_images: Some(inverted), ..base };
-                let start = best.as_ref().map(|(_, images)| &images[..]);
+                let start = best.as_ref().map(|(_, images)| images);
                 InversionAttack::new(laboratory, effort.descent, start).estimate(&request(protocol), watch)?
             }
         };

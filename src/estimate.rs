@@ -86,6 +86,15 @@ pub struct CloudNet {
     pub standardisation: Standardisation,
 }
 
+/// Reconstructed images, `[n, side, side, 3]`.
+#[derive(Debug, Clone, Default)]
+pub struct Reconstructions {
+    /// Of the scored images.
+    pub scored: Vec<f32>,
+    /// Of the attacker's validation images; none from a training that looked at none.
+    pub validation: Vec<f32>,
+}
+
 /// What an estimator returns.
 #[derive(Debug, Clone, Default)]
 pub struct Estimate {
@@ -95,8 +104,8 @@ pub struct Estimate {
     pub gallery: Option<Gallery>,
     /// The trained cloud net, from the accuracy estimator.
     pub cloud_net: Option<CloudNet>,
-    /// An attack's reconstructions of the scored images, `[n, side, side, 3]`.
-    pub reconstructions: Option<Vec<f32>>,
+    /// What an attack made of the features.
+    pub reconstructions: Option<Reconstructions>,
 }
 
 /// Why a design could not be measured.

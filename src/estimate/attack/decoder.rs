@@ -10,7 +10,7 @@ use crate::estimate::attack::curves::Curves;
 use crate::estimate::attack::scores::Scores;
 use crate::estimate::bench::{Aim, Bench};
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Request, Watch};
+use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
 use crate::nn::{NetSpec, NnError};
 use crate::protocol::{DecoderKind, ImageLoss};
@@ -60,10 +60,11 @@ impl<'a> DecoderAttack<'a> {
             let gallery = || Gallery::pick(&scores, &reconstructions, &originals, self.laboratory);
             if !training.validated {
                 let (rows, gallery) = (scores.rows(request)?, Some(gallery()));
+                let reconstructions = Reconstructions { scored: reconstructions, validation: Vec::new() };
                 return Ok(Attack { rows, gallery, curves: None, reconstructions });
             }
-            let validation = bench.predict_validation(net.as_mut())?;
-            let validation = Scores::new(&validation, &bench.validation_images(), self.laboratory)?;
+            let predicted = bench.predict_validation(net.as_mut())?;
+            let validation = Scores::new(&predicted, &bench.validation_images(), self.laboratory)?;
             let leading = request.protocol.refinement.leading();
             let curves = attack.curves.get_or_insert_with(|| Curves::new(leading));
             let improved = curves.push(&validation)?;
@@ -77,7 +78,7 @@ impl<'a> DecoderAttack<'a> {
                 (false, Some(best)) => net.set_params(best).map_err(failed)?,
                 _ => {
                     attack.gallery = Some(gallery());
-                    attack.reconstructions = reconstructions;
+                    attack.reconstructions = Reconstructions { scored: reconstructions, validation: predicted };
                     best = Some(net.params().map_err(failed)?);
                 }
             }
@@ -110,8 +111,8 @@ struct Attack {
     gallery: Option<Gallery>,
     /// Of a validated training.
     curves: Option<Curves>,
-    /// Of the scored images, by the decoder that the gallery shows.
-    reconstructions: Vec<f32>,
+    /// By the decoder that the gallery shows.
+    reconstructions: Reconstructions,
 }
 
 fn training_failed(request: &Request<'_>, source: NnError) -> EstimateError {

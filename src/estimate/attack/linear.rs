@@ -6,7 +6,7 @@
 
 use crate::estimate::attack::scores::{Scores, mean_psnr};
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Request, Watch};
+use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
 
 /// Penalties that are tried, as shares of the features' mean square.
@@ -68,6 +68,11 @@ impl Estimator for LinearAttack<'_> {
         let measurements =
             rows.filter_map(|row| Some(Measurement { metric: linear(row.metric)?, seconds, ..row })).collect();
         let gallery = Some(Gallery::pick(&scores, &reconstructions, &originals, self.laboratory));
-        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions: Some(reconstructions) })
+        Ok(Estimate {
+            measurements,
+            gallery,
+            cloud_net: None,
+            reconstructions: Some(Reconstructions { scored: reconstructions, validation: bench.map_validation(&map)? }),
+        })
     }
 }
