@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::estimate::{
-    DecoderAttack, Descent, Estimate, EstimateError, Estimator, Gallery, InversionAttack, Laboratory, LinearAttack,
-    Reconstructions, Request, Watch, mean_psnr_of,
+    DecoderAttack, Estimate, EstimateError, Estimator, Gallery, InversionAttack, KernelAttack, Laboratory,
+    LinearAttack, Reconstructions, Request, Watch, mean_psnr_of,
 };
 use crate::export::Claim;
 use crate::measurement::{Fidelity, Metric};
-use crate::protocol::{DecoderKind, ImageLoss, Protocol, Training};
+use crate::protocol::{DecoderKind, Descent, ImageLoss, Protocol, Training};
 use crate::space::Design;
 
 /// How much an audit spends.
@@ -70,6 +70,8 @@ impl Effort {
 pub enum Attack {
     /// Convolutional ridge regression.
     Linear,
+    /// Kernel ridge regression.
+    Kernel,
     /// The reference protocol's small decoder.
     ReferenceDecoder,
     /// A deep decoder for squared error and its logarithm.
@@ -82,13 +84,20 @@ pub enum Attack {
 
 impl Attack {
     /// From the simplest to the strongest.
-    pub const ALL: [Attack; 5] =
-        [Self::Linear, Self::ReferenceDecoder, Self::StrongDecoder, Self::PerceptualDecoder, Self::Inversion];
+    pub const ALL: [Attack; 6] = [
+        Self::Linear,
+        Self::Kernel,
+        Self::ReferenceDecoder,
+        Self::StrongDecoder,
+        Self::PerceptualDecoder,
+        Self::Inversion,
+    ];
 
     /// In words.
     pub fn title(self) -> &'static str {
         match self {
-            Self::Linear => "linear map (3×3 ridge regression)",
+            Self::Linear => "local linear map (3×3 ridge)",
+            Self::Kernel => "kernel ridge regression",
             Self::ReferenceDecoder => "reference decoder",
             Self::StrongDecoder => "deep decoder, squared error",
             Self::PerceptualDecoder => "deep decoder, absolute error and SSIM",
@@ -99,7 +108,7 @@ impl Attack {
     /// What the attacker must have.
     pub fn needs(self) -> &'static str {
         match self {
-            Self::Linear | Self::ReferenceDecoder | Self::StrongDecoder | Self::PerceptualDecoder => {
+            Self::Linear | Self::Kernel | Self::ReferenceDecoder | Self::StrongDecoder | Self::PerceptualDecoder => {
                 "(feature, image) pairs; not the local net"
             }
             Self::Inversion => "the local net's weights and its channels; pairs for its start and its prior's weight",
@@ -150,7 +159,8 @@ impl Finding {
     fn new(attack: Attack, estimate: Estimate, laboratory: &Laboratory, inverted: usize) -> Option<Self> {
         // The linear attack's rows have names of their own.
         let named = |metric: Metric| match attack {
-            Attack::Linear => Metric::LINEAR.iter().find(|(of, _)| *of == metric).map_or(metric, |&(_, linear)| linear),
+            Attack::Linear => metric.of(&Metric::LINEAR).unwrap_or(metric),
+            Attack::Kernel => metric.of(&Metric::KERNEL).unwrap_or(metric),
             _ => metric,
         };
         let row = |metric: Metric| estimate.measurements.iter().find(|row| row.metric == named(metric));
@@ -209,6 +219,7 @@ pub fn run(
     for &attack in attacks {
         let mut estimate = match attack {
             Attack::Linear => LinearAttack::new(laboratory).estimate(&request(base), watch)?,
+            Attack::Kernel => KernelAttack::new(laboratory).estimate(&request(base), watch)?,
             Attack::ReferenceDecoder => DecoderAttack::new(laboratory).estimate(&request(base), watch)?,
             Attack::StrongDecoder => DecoderAttack::new(laboratory).estimate(&request(deep), watch)?,
             Attack::PerceptualDecoder => {

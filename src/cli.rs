@@ -254,6 +254,8 @@ pub struct AuditArgs {
 pub enum AttackArg {
     /// Convolutional ridge regression in closed form
     Linear,
+    /// Kernel ridge regression from all features, in closed form
+    Kernel,
     /// The reference protocol's small decoder
     Reference,
     /// A deep decoder for squared error

@@ -9,7 +9,7 @@ mod yaml;
 
 use std::path::{Path, PathBuf};
 
-pub use budget_file::{BudgetFile, Effort, EffortLevel, PrivacyBudget, PsnrBudget};
+pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, PrivacyBudget, PsnrBudget};
 pub use space_file::{
     BackboneEntry, DataEntry, DataFormat, DuplicatesEntry, FloatPrecision, MOST_WEIGHT, PartEntry, PrecisionEntry,
     SelectionsEntry, SpaceFile,

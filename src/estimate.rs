@@ -21,7 +21,7 @@ use crate::protocol::Protocol;
 use crate::space::Design;
 
 pub use accuracy::CloudAccuracy;
-pub use attack::{AttackLadder, DecoderAttack, Descent, InversionAttack, LinearAttack, mean_psnr_of};
+pub use attack::{AttackLadder, DecoderAttack, InversionAttack, KernelAttack, LinearAttack, mean_psnr_of};
 pub use gallery::{Gallery, GalleryImage};
 pub use laboratory::{Floors, Laboratory};
 pub use sanity::sanity;

@@ -163,6 +163,24 @@ named_enum! {
         LinearPsnrPooled = "linear_psnr_pooled",
         /// Mean over images of the SSIM of the linear attack's reconstructions.
         LinearSsimMean = "linear_ssim_mean",
+        /// Mean over images of the PSNR of the closed-form kernel attack, dB.
+        KernelPsnrMean = "kernel_psnr_mean",
+        /// 95th percentile over images of the kernel attack's PSNR, dB.
+        KernelPsnrP95 = "kernel_psnr_p95",
+        /// Largest PSNR of any image that the kernel attack reaches, dB.
+        KernelPsnrMax = "kernel_psnr_max",
+        /// PSNR of the kernel attack's mean squared error pooled over images, dB.
+        KernelPsnrPooled = "kernel_psnr_pooled",
+        /// Mean over images of the SSIM of the kernel attack's reconstructions.
+        KernelSsimMean = "kernel_ssim_mean",
+        /// Mean over the inverted images of the PSNR of white-box inversion, dB.
+        InversionPsnrMean = "inversion_psnr_mean",
+        /// What inversion recovers beyond the decoder on the same images, mean over images, dB.
+        InversionGainMean = "inversion_gain_mean",
+        /// The same over the quarter of the images that the decoder recovers best, dB.
+        InversionGainTail = "inversion_gain_tail",
+        /// What inversion gains in SSIM on the decoder, mean over images.
+        InversionGainSsim = "inversion_gain_ssim",
         /// 1 if the attack's learning curve can be extended to longer training, 0 if it is too steep to tell.
         AttackConverged = "attack_converged",
     }
@@ -274,7 +292,12 @@ impl Metric {
     /// A value of this metric with its unit.
     pub fn text(self, value: f64) -> String {
         match self {
-            Self::Accuracy | Self::SsimMean | Self::SsimMeanExtended | Self::LinearSsimMean => format!("{value:.3}"),
+            Self::Accuracy
+            | Self::SsimMean
+            | Self::SsimMeanExtended
+            | Self::LinearSsimMean
+            | Self::KernelSsimMean
+            | Self::InversionGainSsim => format!("{value:.3}"),
             _ => format!("{value:.2} dB"),
         }
     }
@@ -287,6 +310,30 @@ impl Metric {
         (Self::PsnrPooled, Self::LinearPsnrPooled),
         (Self::SsimMean, Self::LinearSsimMean),
     ];
+
+    /// Figures of the decoder, each with the kernel attack's name of it.
+    pub const KERNEL: [(Self, Self); 5] = [
+        (Self::PsnrMean, Self::KernelPsnrMean),
+        (Self::PsnrP95, Self::KernelPsnrP95),
+        (Self::PsnrMax, Self::KernelPsnrMax),
+        (Self::PsnrPooled, Self::KernelPsnrPooled),
+        (Self::SsimMean, Self::KernelSsimMean),
+    ];
+
+    /// This figure's name with another attack, given that attack's names.
+    pub fn of(self, names: &[(Self, Self)]) -> Option<Self> {
+        names.iter().find(|(of, _)| *of == self).map(|&(_, name)| name)
+    }
+
+    /// The row of what white-box inversion gains on the decoder in this figure.
+    pub fn inversion_gain(self) -> Option<Self> {
+        match self {
+            Self::PsnrMean | Self::PsnrPooled => Some(Self::InversionGainMean),
+            Self::PsnrP95 | Self::PsnrMax => Some(Self::InversionGainTail),
+            Self::SsimMean => Some(Self::InversionGainSsim),
+            _ => None,
+        }
+    }
 
     /// The metric that extends this one to sixteen times the training.
     pub fn extended(self) -> Option<Self> {

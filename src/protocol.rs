@@ -99,8 +99,39 @@ pub struct Protocol {
     /// What the decoder's cycles after the first minimise; the first, from which every decoder gets going, minimises the
     /// squared error.
     pub refinement: ImageLoss,
+    /// The inversion of the local net, where the attacker knows it.
+    pub inversion: Option<Inversion>,
     /// The cloud net's training.
     pub task: Training,
+}
+
+/// How far white-box inversion goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inversion {
+    /// Scored images that are inverted.
+    pub images: usize,
+    /// The descent.
+    pub descent: Descent,
+}
+
+/// The descent of white-box inversion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descent {
+    /// Steps of the first cycle, and of each trial of a prior.
+    pub steps: usize,
+    /// How often all steps so far may be doubled by a further cycle.
+    pub doublings: usize,
+}
+
+impl Descent {
+    /// Steps of all cycles.
+    pub fn longest(self) -> usize {
+        self.steps << self.doublings
+    }
+}
+
+const fn inversion(images: usize, steps: usize, doublings: usize) -> Option<Inversion> {
+    Some(Inversion { images, descent: Descent { steps, doublings } })
 }
 
 const ALL: Option<usize> = None;
@@ -137,6 +168,7 @@ impl Protocol {
                 decoder: DecoderKind::Reference,
                 attack: training(6),
                 refinement: ImageLoss::SquaredError,
+                inversion: None,
                 task: training(8),
             },
             Fidelity::Quick => Self {
@@ -146,6 +178,7 @@ impl Protocol {
                 decoder: DecoderKind::Reference,
                 attack: small_batches(training(4)),
                 refinement: ImageLoss::SquaredError,
+                inversion: None,
                 task: training(5),
             },
             Fidelity::Standard => Self {
@@ -163,6 +196,7 @@ impl Protocol {
             Fidelity::QuickVerification => Self {
                 attack: small_batches(watched(2, 3)),
                 refinement: REFINEMENT,
+                inversion: inversion(32, 100, 2),
                 task: watched(8, 0),
                 ..Self::of(Fidelity::Reference)
             },
@@ -170,6 +204,7 @@ impl Protocol {
                 decoder: DecoderKind::Strong { width: 64, blocks: 4 },
                 attack: small_batches(watched(5, 3)),
                 refinement: REFINEMENT,
+                inversion: inversion(100, 150, 2),
                 task: watched(16, 0),
                 ..Self::of(Fidelity::Reference)
             },
@@ -177,6 +212,7 @@ impl Protocol {
                 decoder: DecoderKind::Strong { width: 128, blocks: 8 },
                 attack: small_batches(watched(8, 4)),
                 refinement: REFINEMENT,
+                inversion: inversion(250, 300, 3),
                 task: watched(40, 0),
                 ..Self::of(Fidelity::Reference)
             },
@@ -207,7 +243,7 @@ pub struct Plan {
 
 /// Raised when figures are taken in another way than before though the protocols' numbers are the same: another net
 /// behind a name, another optimiser, another extension of learning curves.
-const MEASUREMENT_VERSION: u32 = 4;
+const MEASUREMENT_VERSION: u32 = 5;
 
 impl Plan {
     /// A text that differs where figures of one plan must not stand beside those of another.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::PrecisionEntry;
+use crate::config::{Attacker, PrecisionEntry};
 use crate::estimate::Floors;
 use crate::measurement::{DesignId, Evaluation, Measurement, Metric};
 use crate::search::{Diagnostics, Gain, PredictedFigure, Relaxation, Status};
@@ -18,7 +18,7 @@ use crate::verify::{MetricBound, Verdict};
 pub const RECORD_FILE: &str = "conclusion.json";
 
 /// Version of the record's layout.
-pub const RECORD_VERSION: u32 = 1;
+pub const RECORD_VERSION: u32 = 2;
 
 /// Largest number of designs that were not measured which a record keeps: the most accurate by prediction.
 const UNMEASURED_KEPT: usize = 2_000;
@@ -109,6 +109,8 @@ pub struct Budgets {
     pub privacy: Vec<MetricBound>,
     /// Joint probability with which the leakage bounds must hold.
     pub confidence: f64,
+    /// Whom they must hold against.
+    pub attacker: Attacker,
 }
 
 /// One design of the study.

@@ -135,6 +135,7 @@ fn command() -> String {
 fn attacks(wanted: &[AttackArg]) -> Vec<Attack> {
     let of = |arg| match arg {
         AttackArg::Linear => Attack::Linear,
+        AttackArg::Kernel => Attack::Kernel,
         AttackArg::Reference => Attack::ReferenceDecoder,
         AttackArg::Strong => Attack::StrongDecoder,
         AttackArg::Perceptual => Attack::PerceptualDecoder,

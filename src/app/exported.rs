@@ -18,11 +18,20 @@ use crate::store::{Event, StudyReader};
 use crate::verify::Verdict;
 
 /// What the verified figures are about.
-const THREAT_MODEL: &str = "An attacker who holds the features of the training images together with the images, and knows \
-    the kept channels, trains a decoder; figures are of its reconstructions of images that no training saw. \
-    An attacker with more pairs, a larger decoder or the local net itself may recover more. Upper limits allow for sixteen \
-    times the training and for the draw of the images; they hold for images like the evaluation images, of the same size \
-    and padding.";
+fn threat_model(record: &Record) -> String {
+    let attacker = record.budgets.attacker;
+    let pairs = attacker.pairs.map_or(record.provenance.images[0], |pairs| pairs.min(record.provenance.images[0]));
+    let knows = match attacker.knows_local_net {
+        true => "He knows the local net too, and inverts it by gradient descent from the decoder's reconstructions.",
+        false => "He does not know the local net's weights; one who does may recover more.",
+    };
+    format!(
+        "An attacker who holds {pairs} (feature, image) pairs, and knows which channels the features are, trains a decoder; \
+         figures are of reconstructions of images that no training saw. {knows} An attacker with more pairs or a larger decoder \
+         may recover more. Upper limits allow for sixteen times the training and for the draw of the images; they hold for \
+         images like the evaluation images, of the same size and padding."
+    )
+}
 
 pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
     let dir = folder(&args.study, &args.folders);
@@ -77,7 +86,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         objections: verdict.map(|v| v.objections.clone()).unwrap_or_default(),
         cloud_net: trained.filter(|_| cloud_net.is_some()).map(|(_, net)| net),
         confidence: record.budgets.confidence,
-        threat_model: THREAT_MODEL.to_owned(),
+        threat_model: threat_model(&record),
         protocol: verdict.map(|v| v.fidelity.to_string()),
         seeds: verdict.map(|v| v.seeds.clone()).unwrap_or_default(),
         weights_hash: backbone.hash_through(layer).to_hex().to_string(),

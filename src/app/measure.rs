@@ -10,6 +10,7 @@ use super::progress::{Progress, Style};
 use super::setup::{self, Assets};
 use super::{AppError, exit, interrupt};
 use crate::cli::{MeasureArgs, ProtocolArg};
+use crate::config::Attacker;
 use crate::estimate::{AttackLadder, CloudAccuracy, EstimateError, Estimator, Floors, Laboratory, Request, Watch};
 use crate::exec::Beside;
 use crate::measurement::{Fidelity, Measurement, Metric};
@@ -41,7 +42,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     let seconds_features = start.elapsed().as_secs_f64();
     let floors = laboratory.floors()?;
     let designs = designs(args, &laboratory)?;
-    let estimators = (AttackLadder::new(&laboratory), CloudAccuracy::new(&laboratory));
+    let estimators = (AttackLadder::new(&laboratory, Attacker::default()), CloudAccuracy::new(&laboratory));
     let requests: Vec<Request<'_>> = designs
         .iter()
         .flat_map(|(design, _)| args.seed.iter().map(move |&seed| (design, seed)))

@@ -64,8 +64,10 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
             plan,
             seconds: budget.effort.minutes.map(|m| m.0),
         };
-        let estimators: Vec<Box<dyn Estimator>> =
-            vec![Box::new(AttackLadder::new(&laboratory)), Box::new(CloudAccuracy::new(&laboratory))];
+        let estimators: Vec<Box<dyn Estimator>> = vec![
+            Box::new(AttackLadder::new(&laboratory, budget.privacy.attacker)),
+            Box::new(CloudAccuracy::new(&laboratory)),
+        ];
         let planned = plan.evaluations + plan.verification_seeds;
         let lanes = setup::lanes(args.resources.jobs)?;
         let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned, lanes);
@@ -185,6 +187,7 @@ fn budgets(budget: &BudgetFile) -> Budgets {
         upload: budget.upload.map(|b| b.0),
         privacy: setup::bounds(budget),
         confidence: budget.privacy.confidence,
+        attacker: budget.privacy.attacker,
     }
 }
 

@@ -47,6 +47,25 @@ pub struct PrivacyBudget {
     /// Probability with which every privacy bound must hold together.
     #[serde(default = "default_confidence")]
     pub confidence: f64,
+    /// Whom the bounds must hold against.
+    #[serde(default)]
+    pub attacker: Attacker,
+}
+
+/// What the attacker has. The default is the strongest: all training images as pairs, and the local net.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Attacker {
+    /// (feature, image) pairs that he holds; as many as there are training images where absent.
+    pub pairs: Option<usize>,
+    /// Whether he knows the local net's weights, so that he can invert it.
+    pub knows_local_net: bool,
+}
+
+impl Default for Attacker {
+    fn default() -> Self {
+        Self { pairs: None, knows_local_net: true }
+    }
 }
 
 /// Bounds on PSNR over evaluation images.
@@ -83,6 +102,9 @@ pub enum EffortLevel {
     /// For a GPU, or a night.
     Thorough,
 }
+
+/// Pairs that an attacker must hold for an attack by training to be worth its name.
+const LEAST_PAIRS: usize = 16;
 
 fn default_confidence() -> f64 {
     0.95
@@ -171,6 +193,11 @@ impl BudgetFile {
             ConfigError::field(path, field, value.to_string(), problem)
         };
         let Objective::Accuracy = raw.objective;
+        if raw.privacy.attacker.pairs.is_some_and(|pairs| pairs < LEAST_PAIRS) {
+            let pairs = raw.privacy.attacker.pairs.unwrap_or(0);
+            let accepted = format!("must be at least {LEAST_PAIRS}: with fewer no decoder learns anything");
+            return Err(error("privacy.attacker.pairs", &pairs, &accepted));
+        }
         let confidence = raw.privacy.confidence;
         if !(0.5..1.0).contains(&confidence) {
             return Err(error("privacy.confidence", &confidence, "must be at least 0.5 and below 1, for example 0.95"));
@@ -302,6 +329,8 @@ mod tests {
             ("300 KiB", "300 dB", vec!["budget.yaml:5", "`dB`", "KiB"]),
             ("18 dB", "loud", vec!["budget.yaml:7", "psnr.mean", "`loud`", "18 dB"]),
             ("confidence: 0.9", "confidence: 95", vec!["privacy.confidence: 95", "0.95"]),
+            ("confidence: 0.9", "attacker: {pairs: 3}", vec!["privacy.attacker.pairs: 3", "at least 16"]),
+            ("confidence: 0.9", "attacker: {knows: all}", vec!["knows"]),
             ("effort: quick", "effort: fast", vec!["`fast`", "quick", "thorough"]),
             ("effort: quick", "effort: {evals: 3}", vec!["unknown field `evals`"]),
             ("effort: quick", "effort: {minutes: -3}", vec!["effort.minutes", "-3"]),

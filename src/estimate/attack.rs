@@ -6,12 +6,14 @@ mod curve;
 mod curves;
 mod decoder;
 mod inversion;
+mod kernel;
 mod ladder;
 mod linear;
 mod scores;
 
 pub use decoder::DecoderAttack;
-pub use inversion::{Descent, InversionAttack};
+pub use inversion::InversionAttack;
+pub use kernel::KernelAttack;
 pub use ladder::AttackLadder;
 pub use linear::LinearAttack;
 pub use scores::mean_psnr_of;

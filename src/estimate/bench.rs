@@ -38,8 +38,13 @@ pub(super) struct Pairs<'a> {
 impl Pairs<'_> {
     /// The images, `[count, side, side, 3]` in [0, 1].
     fn images(&self) -> Vec<f32> {
+        self.images_of(self.count)
+    }
+
+    /// The first `n` images, as [`images`](Self::images).
+    pub(super) fn images_of(&self, n: usize) -> Vec<f32> {
         let side = self.images.side();
-        to_unit(&self.images.pixels()[..self.count * side * side * 3])
+        to_unit(&self.images.pixels()[..n * side * side * 3])
     }
 
     /// Calls `visit(first row, features)` for the first `count` images, `batch` of them at a time.

@@ -13,9 +13,13 @@ pub(super) fn ladder(record: &Record, verdict: &Verdict) -> Vec<view::Rung> {
         Some(view::Rung { attack: attack.to_owned(), figures: figures(pick)? })
     };
     let leakage = |metric: Metric| (metric != Metric::Accuracy).then_some(metric);
-    let linear = |metric: Metric| {
-        let (_, linear) = Metric::LINEAR.into_iter().find(|(of, _)| *of == metric)?;
-        verdict.figure(linear).map(|f| (f.value, f.std_error))
+    let closed =
+        |metric: Metric, names: &[(Metric, Metric)]| verdict.figure(metric.of(names)?).map(|f| (f.value, f.std_error));
+    let inversion = |metric: Metric| {
+        (metric == Metric::PsnrMean)
+            .then(|| verdict.figure(Metric::InversionPsnrMean))
+            .flatten()
+            .map(|f| (f.value, f.std_error))
     };
     let nothing = |psnr: f64| move |metric: Metric| (metric == Metric::PsnrMean).then_some((psnr, 0.0));
     let mut rungs = Vec::new();
@@ -23,46 +27,69 @@ pub(super) fn ladder(record: &Record, verdict: &Verdict) -> Vec<view::Rung> {
         rungs.push(rung("none: the mean image", &nothing(floors.best_constant)));
         rungs.push(rung("none: each image's mean colour", &nothing(floors.mean_colour)));
     }
-    rungs.push(rung("linear map (ridge regression, 3×3)", &linear));
-    rungs.push(rung("trained decoder", &|m| verdict.figure(leakage(m)?).map(|f| (f.value, f.std_error))));
-    rungs
-        .push(rung("trained decoder, 16 times the training", &|m| Some((verdict.figure(leakage(m)?)?.extended?, 0.0))));
+    rungs.push(rung("local linear map (ridge regression, 3×3)", &|m| closed(m, &Metric::LINEAR)));
+    rungs.push(rung("kernel ridge regression", &|m| closed(m, &Metric::KERNEL)));
+    rungs.push(rung("white-box inversion, on a part of the images", &inversion));
+    rungs.push(rung("strongest: trained decoder, and what inversion adds to it", &|m| {
+        verdict.figure(leakage(m)?).map(|f| (f.value, f.std_error))
+    }));
+    rungs.push(rung("the same with 16 times the training", &|m| Some((verdict.figure(leakage(m)?)?.extended?, 0.0))));
     rungs.into_iter().flatten().collect()
 }
 
 /// The attacker, and the attacks that ran.
 pub(super) fn threat(record: &Record) -> view::Threat {
     let p = &record.provenance;
+    let attacker = record.budgets.attacker;
     let [search, verification] = &p.protocols;
     let pairs = |name: &str| {
         let protocol = name.parse().map(Protocol::of).ok();
-        protocol.and_then(|protocol| protocol.training_images).map_or(p.images[0], |n| n.min(p.images[0]))
+        let limits = [protocol.and_then(|protocol| protocol.training_images), attacker.pairs, Some(p.images[0])];
+        limits.into_iter().flatten().min().unwrap_or(0)
     };
+    let inverted = verification.parse().ok().and_then(|fidelity| Protocol::of(fidelity).inversion);
     view::Threat {
         pairs: pairs(verification),
-        knows_local_net: false,
+        knows_local_net: attacker.knows_local_net,
         knows_channels: true,
-        attacks: vec![
-            "a linear map from each 3×3 neighbourhood of features to the pixels under it, in closed form: it needs no training, \
-             and is the floor that trained attacks must reach"
-                .to_owned(),
-            format!(
+        attacks: [
+            Some(
+                "a linear map from each 3×3 neighbourhood of features to the pixels under it, and kernel ridge regression from all \
+                 features to all pixels, both in closed form: they need no training, and are floors for what was trained"
+                    .to_owned(),
+            ),
+            Some(format!(
                 "in the search: one decoder, trained briefly on {} (feature, image) pairs and scored on validation images \
                  ({search} protocol)",
                 pairs(search)
-            ),
-            format!(
+            )),
+            Some(format!(
                 "in verification: per fresh seed a decoder, trained by squared error and then by its logarithm on {} pairs, \
                  in cycles that double the training, and scored on {} evaluation images; figure by figure the best counts \
                  ({verification} protocol)",
                 pairs(verification),
                 p.images[2]
-            ),
-        ],
+            )),
+            inverted.filter(|_| attacker.knows_local_net).map(|inversion| {
+                format!(
+                    "in verification: inversion of the local net by gradient descent on {} evaluation images, from grey and from the \
+                     decoder's reconstructions, with the prior that serves validation images best; what it gains on the decoder is \
+                     added to the decoder's figures",
+                    inversion.images.min(p.images[2])
+                )
+            }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         remarks: vec![
             "Figures of the search come from short trainings and underestimate leakage; only verified figures are claims."
                 .to_owned(),
-            "An attacker with more pairs, a larger decoder or the local net itself may recover more.".to_owned(),
+            match attacker.knows_local_net {
+                true => "An attacker with more pairs or a larger decoder may recover more.",
+                false => "An attacker with more pairs, a larger decoder or the local net itself may recover more.",
+            }
+            .to_owned(),
             "The confidence is that over the draw of the evaluation images. It doesn't cover how far a stronger attack would get."
                 .to_owned(),
             "A mean hides a tail: read the 95th percentile and the maximum beside it.".to_owned(),

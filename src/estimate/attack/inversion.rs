@@ -30,6 +30,7 @@ use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
 use crate::measurement::Metric;
 use crate::nn::{Inverse, NnError, Target};
+use crate::protocol::Descent;
 
 /// What holds an image that its features leave open.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,22 +62,6 @@ const FLAT_DB: f64 = 0.1;
 
 /// Inside the root that makes the absolute value smooth.
 const SMOOTH: f32 = 1e-6;
-
-/// How long the descent may go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Descent {
-    /// Steps of the first cycle, and of each trial of a prior.
-    pub steps: usize,
-    /// How often all steps so far may be doubled by a further cycle.
-    pub doublings: usize,
-}
-
-impl Descent {
-    /// Steps of all cycles.
-    fn longest(self) -> usize {
-        self.steps << self.doublings
-    }
-}
 
 /// Inverts the local net on the scored images.
 #[derive(Debug)]

@@ -1,27 +1,93 @@
 //! Every attack on one design, from the simplest to the strongest.
 
-use crate::estimate::attack::{DecoderAttack, LinearAttack};
+use crate::config::Attacker;
+use crate::estimate::attack::scores::Scores;
+use crate::estimate::attack::{DecoderAttack, InversionAttack, KernelAttack, LinearAttack};
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{Estimate, EstimateError, Estimator, Request, Watch};
+use crate::estimate::{Estimate, EstimateError, Estimator, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
-use crate::protocol::ScoredPart;
+use crate::metrics::Summary;
+use crate::protocol::{Protocol, ScoredPart};
 
 /// Runs the attacks one after the other.
 ///
-/// Each has rows of its own: `psnr_mean` and the like are the decoder's, `linear_psnr_mean` and the like the linear
-/// attack's. Where figures choose between designs, in the search, the decoder's are raised to the linear attack's: a
-/// short training may lose to it, and a design must not look private by that. Where figures are claims they stand as they
-/// are, and a decoder that loses is an objection ([`crate::verify`]).
+/// Each has rows of its own: `psnr_mean` and the like are the decoder's, `linear_psnr_mean` and `kernel_psnr_mean` and the like
+/// those of the attacks in closed form, `inversion_gain_mean` and the like what white-box inversion adds to the decoder. Where
+/// figures choose between designs, in the search, the decoder's are raised to those in closed form: a short training may lose to
+/// them, and a design must not look private by that. Where figures are claims they stand as they are, and
+/// [`crate::verify`] takes the largest.
 #[derive(Debug)]
 pub struct AttackLadder<'a> {
+    laboratory: &'a Laboratory,
+    attacker: Attacker,
     linear: LinearAttack<'a>,
+    kernel: KernelAttack<'a>,
     decoder: DecoderAttack<'a>,
 }
 
 impl<'a> AttackLadder<'a> {
-    /// All attacks on `laboratory`'s images and features.
-    pub fn new(laboratory: &'a Laboratory) -> Self {
-        Self { linear: LinearAttack::new(laboratory), decoder: DecoderAttack::new(laboratory) }
+    /// All attacks that `attacker` is capable of, on `laboratory`'s images and features.
+    pub fn new(laboratory: &'a Laboratory, attacker: Attacker) -> Self {
+        Self {
+            laboratory,
+            attacker,
+            linear: LinearAttack::new(laboratory),
+            kernel: KernelAttack::new(laboratory),
+            decoder: DecoderAttack::new(laboratory),
+        }
+    }
+
+    /// What inversion, starting from the decoder's reconstructions, adds to them; and whether it came to its end. Where longer
+    /// descent would add more than longer training of the decoder, `rows` are extended by that.
+    fn invert(
+        &self,
+        request: &Request<'_>,
+        start: &Reconstructions,
+        rows: &mut Vec<Measurement>,
+        watch: &dyn Watch,
+    ) -> Result<(), EstimateError> {
+        let Some(inversion) = request.protocol.inversion else {
+            return Ok(());
+        };
+        let protocol = Protocol { scored_images: Some(inversion.images), ..request.protocol };
+        let request = Request { protocol, ..*request };
+        let estimate =
+            InversionAttack::new(self.laboratory, inversion.descent, Some(start)).estimate(&request, watch)?;
+        let Some(found) = estimate.reconstructions else {
+            return Ok(());
+        };
+        let bench = self.laboratory.bench(&request)?;
+        let originals = bench.scored_images();
+        let inverted = Scores::new(&found.scored, &originals, self.laboratory)?;
+        let decoded = Scores::new(&start.scored[..originals.len()], &originals, self.laboratory)?;
+        let differences = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
+        let gains = differences(&inverted.psnr, &decoded.psnr);
+        let mut by_decoder: Vec<usize> = (0..gains.len()).collect();
+        by_decoder.sort_by(|&a, &b| decoded.psnr[b].total_cmp(&decoded.psnr[a]));
+        let tail: Vec<f64> = by_decoder.iter().take(gains.len().div_ceil(4)).map(|&image| gains[image]).collect();
+        let ssim = differences(&inverted.ssim, &decoded.ssim);
+        for (metric, values) in [
+            (Metric::InversionPsnrMean, &inverted.psnr),
+            (Metric::InversionGainMean, &gains),
+            (Metric::InversionGainTail, &tail),
+            (Metric::InversionGainSsim, &ssim),
+        ] {
+            let summary = Summary::of(values)?;
+            rows.push(request.row(metric, summary.mean, summary.std_error, values.len()));
+        }
+        let value = |rows: &[Measurement], metric| rows.iter().find(|row| row.metric == metric).map(|row| row.value);
+        let left = |rows: &[Measurement]| Some(value(rows, Metric::PsnrMeanExtended)? - value(rows, Metric::PsnrMean)?);
+        let further =
+            left(&estimate.measurements).zip(left(rows)).map_or(0.0, |(inversion, decoder)| inversion - decoder);
+        let ended = value(&estimate.measurements, Metric::AttackConverged).is_some_and(|converged| converged > 0.5);
+        for row in rows {
+            match row.metric {
+                Metric::PsnrMeanExtended | Metric::PsnrP95Extended => row.value += further.max(0.0),
+                Metric::AttackConverged if !ended => row.value = 0.0,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -31,22 +97,32 @@ impl Estimator for AttackLadder<'_> {
     }
 
     fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
-        let linear = self.linear.estimate(request, watch)?.measurements;
+        let Protocol { training_images, inversion, .. } = request.protocol;
+        let pairs = [training_images, self.attacker.pairs].into_iter().flatten().min();
+        let inversion = inversion.filter(|_| self.attacker.knows_local_net);
+        let protocol = Protocol { training_images: pairs, inversion, ..request.protocol };
+        let request = &Request { protocol, ..*request };
+        let mut closed = self.linear.estimate(request, watch)?.measurements;
+        closed.extend(self.kernel.estimate(request, watch)?.measurements);
         let mut estimate = self.decoder.estimate(request, watch)?;
         if request.protocol.scored_part == ScoredPart::Validation {
-            estimate.measurements.iter_mut().for_each(|row| raise(row, &linear));
+            estimate.measurements.iter_mut().for_each(|row| raise(row, &closed));
         }
-        estimate.measurements.extend(linear);
+        if let Some(start) = estimate.reconstructions.take() {
+            self.invert(request, &start, &mut estimate.measurements, watch)?;
+        }
+        estimate.measurements.extend(closed);
         Ok(estimate)
     }
 }
 
-/// Raises a figure to that of the linear attack, where that is larger.
-fn raise(row: &mut Measurement, linear: &[Measurement]) {
-    let Some(of) = Metric::LINEAR.iter().find(|(metric, _)| *metric == row.metric).map(|&(_, of)| of) else {
-        return;
-    };
-    if let Some(stronger) = linear.iter().find(|found| found.metric == of && found.value > row.value) {
-        (row.value, row.std_error) = (stronger.value, stronger.std_error);
+/// Raises a figure to the largest of the attacks in closed form, where that is larger.
+fn raise(row: &mut Measurement, closed: &[Measurement]) {
+    let figure = row.metric;
+    let names = [&Metric::LINEAR, &Metric::KERNEL].into_iter().filter_map(|names| figure.of(names));
+    for name in names {
+        if let Some(stronger) = closed.iter().find(|found| found.metric == name && found.value > row.value) {
+            (row.value, row.std_error) = (stronger.value, stronger.std_error);
+        }
     }
 }

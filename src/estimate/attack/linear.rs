@@ -29,11 +29,6 @@ impl<'a> LinearAttack<'a> {
     }
 }
 
-/// The linear attack's name of a figure.
-fn linear(metric: Metric) -> Option<Metric> {
-    Metric::LINEAR.iter().find(|(of, _)| *of == metric).map(|&(_, linear)| linear)
-}
-
 impl Estimator for LinearAttack<'_> {
     fn name(&self) -> &'static str {
         "linear attack"
@@ -65,8 +60,9 @@ impl Estimator for LinearAttack<'_> {
         let scores = Scores::new(&reconstructions, &originals, self.laboratory)?;
         let seconds = start.elapsed().as_secs_f64();
         let rows = scores.rows(request)?.into_iter();
-        let measurements =
-            rows.filter_map(|row| Some(Measurement { metric: linear(row.metric)?, seconds, ..row })).collect();
+        let measurements = rows
+            .filter_map(|row| Some(Measurement { metric: row.metric.of(&Metric::LINEAR)?, seconds, ..row }))
+            .collect();
         let gallery = Some(Gallery::pick(&scores, &reconstructions, &originals, self.laboratory));
         Ok(Estimate {
             measurements,
