@@ -171,7 +171,7 @@ pub struct MeasureArgs {
     /// Keep N output channels; several numbers are several designs, measured side by side
     #[arg(long, value_name = "N,…", value_delimiter = ',', required_unless_present = "channels")]
     pub depth: Vec<usize>,
-    /// Which ones: first, fisher, random-N, pruned-random-N, balanced-W; several rules are several designs
+    /// Which ones: first, fisher, random-N, pruned-random-N, balanced-W, mixed-W, mixed-relu-W; several are several designs
     #[arg(long, value_name = "RULE,…", value_delimiter = ',', default_value = "first", conflicts_with = "channels")]
     pub selection: Vec<Selection>,
     /// Keep these output channels

@@ -6,6 +6,7 @@ use super::setup::{self, Admission, ExactBudget};
 use super::{AppError, exit};
 use crate::cli::CheckArgs;
 use crate::config::BudgetFile;
+use crate::estimate::Floors;
 use crate::features::{FeatureCache, Origin};
 use crate::measurement::Metric;
 use crate::protocol::{Plan, Protocol};
@@ -74,6 +75,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
                 println!("              beware: {SSIM_CAVEAT}");
             }
         }
+        for text in hopeless(&budget, Floors::of(&parts.evaluation)?) {
+            println!("  beware      {text}");
+        }
         if parts.training.len() < FEW_IMAGES {
             println!(
                 "  beware      with fewer than {FEW_IMAGES} training images an attack's learning curve is often too short to be \
@@ -92,6 +96,26 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
         }
     }
     Ok(if feasible { exit::DONE } else { exit::INFEASIBLE })
+}
+
+/// Bounds that no design can be verified to meet, or that bound nothing.
+fn hopeless(budget: &BudgetFile, floors: Floors) -> Vec<String> {
+    let psnr = &budget.privacy.psnr;
+    let mut found = Vec::new();
+    if let Some(mean) = psnr.mean.filter(|mean| mean.0 < floors.best_constant) {
+        found.push(format!(
+            "the mean image alone, without any features, has {:.1} dB: no design can be verified to stay below {mean}",
+            floors.best_constant
+        ));
+    }
+    if let (Some(mean), Some(p95)) = (psnr.mean, psnr.p95)
+        && p95.0 < mean.0
+    {
+        found.push(format!(
+            "the bound on the 95th percentile ({p95}) is below that on the mean ({mean}), which then bounds nothing"
+        ));
+    }
+    found
 }
 
 struct Estimate {

@@ -114,7 +114,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         Some(net) => {
             println!("  with the cloud net of seed {}, accuracy {:.3} ± {:.3}", net.seed, net.accuracy, net.std_error)
         }
-        None => println!("  without a cloud net: the study trained none for this design"),
+        None => println!("  without a cloud net: the study's folder holds none of this design"),
     }
     Ok(exit::DONE)
 }

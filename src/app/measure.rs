@@ -95,6 +95,10 @@ pub(super) fn check_channels(split: &str, width: usize, channels: &[u16], depths
         value: value.to_string(),
         problem: format!("{split} has {width} output channels, numbered from 0"),
     };
+    if let Some(twice) = channels.iter().enumerate().find_map(|(at, c)| channels[..at].contains(c).then_some(c)) {
+        let problem = "given twice: a local net keeps a channel once".to_owned();
+        return Err(AppError::Flag { flag: "channels", value: twice.to_string(), problem });
+    }
     let channel = channels.iter().find(|&&channel| usize::from(channel) >= width);
     let depth = depths.iter().find(|depth| !(1..=width).contains(*depth));
     match (channel, depth) {
@@ -188,6 +192,14 @@ impl Measured<'_> {
         self.row(metric).map(|row| row.value)
     }
 
+    /// The images that the figures are over.
+    fn scored_part(&self) -> &'static str {
+        match self.request.protocol.scored_part {
+            ScoredPart::Validation => "validation",
+            ScoredPart::Evaluation => "evaluation",
+        }
+    }
+
     /// One line of JSON with the keys of the reference script.
     fn object(&self, seconds_features: f64, device: &str) -> Value {
         let Self { request, cost, floors, .. } = self;
@@ -207,6 +219,8 @@ impl Measured<'_> {
             "seconds_task": seconds(Metric::Accuracy),
             "device": device,
             "protocol": request.fidelity.to_string(),
+            "scored_part": self.scored_part(),
+            "lower_bound": self.value(Metric::AttackConverged).is_none_or(|converged| converged < 0.5),
             "id": request.design.id().as_str(),
             "selection": self.selection,
             "channels": request.design.channels.channels(),
@@ -215,7 +229,9 @@ impl Measured<'_> {
         });
         if let Some(map) = object.as_object_mut() {
             let extended = Metric::ALL.iter().filter_map(|metric| metric.extended());
-            let further = extended.chain(Metric::LINEAR.map(|(_, linear)| linear));
+            let closed = [Metric::LINEAR, Metric::KERNEL].into_iter().flatten().map(|(_, name)| name);
+            let inversion = [Metric::InversionPsnrMean, Metric::InversionGainMean, Metric::InversionGainTail];
+            let further = extended.chain(closed).chain(inversion);
             map.extend(further.filter_map(|metric| Some((metric.to_string(), json!(self.value(metric)?)))));
             let converged = self.value(Metric::AttackConverged).map(|v| v > 0.5);
             map.insert("attack_converged".to_owned(), json!(converged));
@@ -225,10 +241,7 @@ impl Measured<'_> {
 
     fn print(&self) {
         let Self { request, rows, cost, floors, .. } = self;
-        let scored = match request.protocol.scored_part {
-            ScoredPart::Validation => "validation",
-            ScoredPart::Evaluation => "evaluation",
-        };
+        let scored = self.scored_part();
         let images = self.row(Metric::PsnrMean).map_or(0, |row| row.n);
         println!(
             "{} ({}; {} protocol, seed {}, {images} {scored} images)",
@@ -239,7 +252,12 @@ impl Measured<'_> {
         );
         for row in rows {
             let (digits, unit) = match row.metric {
-                Metric::Accuracy | Metric::SsimMean | Metric::SsimMeanExtended | Metric::LinearSsimMean => (4, ""),
+                Metric::Accuracy
+                | Metric::SsimMean
+                | Metric::SsimMeanExtended
+                | Metric::LinearSsimMean
+                | Metric::KernelSsimMean
+                | Metric::InversionGainSsim => (4, ""),
                 Metric::AttackConverged => (0, ""),
                 _ => (2, " dB"),
             };

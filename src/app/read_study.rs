@@ -37,7 +37,9 @@ pub(super) fn open(dir: &Path) -> Result<(StudyReader, Record), AppError> {
 pub(super) fn write_report(dir: &Path, reports: &Path) -> Result<PathBuf, AppError> {
     let (reader, record) = open(dir)?;
     let view = report_view::view(&reader, &record)?;
-    let folder = reports.join(&record.study);
+    // Named as the study's folder is: a copy of a study has a report of its own.
+    let name = dir.file_name().map_or_else(|| record.study.clone().into(), std::ffi::OsStr::to_owned);
+    let folder = reports.join(name);
     Ok(report::write(&view, &folder)?.page)
 }
 

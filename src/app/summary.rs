@@ -194,9 +194,17 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
             line(format!("  verification is expected to find an accuracy of about {accuracy} and {psnr} at most"));
         }
     }
-    let linear = |metric| record.chosen_verdict().and_then(|verdict| verdict.figure(metric)).map(|f| f.value);
-    if let (Some(mean), Some(p95)) = (linear(Metric::LinearPsnrMean), linear(Metric::LinearPsnrP95)) {
-        line(format!("  without training: the best linear map recovers {mean:.2} dB in the mean, p95 {p95:.2} dB"));
+    let figure = |metric| record.chosen_verdict().and_then(|verdict| verdict.figure(metric)).map(|f| f.value);
+    for (attack, names) in [("a local linear map", Metric::LINEAR), ("kernel ridge regression", Metric::KERNEL)] {
+        let of = |metric: Metric| metric.of(&names).and_then(figure);
+        if let (Some(mean), Some(p95)) = (of(Metric::PsnrMean), of(Metric::PsnrP95)) {
+            line(format!("  without training: {attack} recovers {mean:.2} dB in the mean, p95 {p95:.2} dB"));
+        }
+    }
+    if let (Some(mean), Some(gain)) = (figure(Metric::InversionPsnrMean), figure(Metric::InversionGainMean)) {
+        line(format!(
+            "  white-box inversion: {mean:.2} dB in the mean of its images, {gain:+.2} dB beside the decoder on the same ones"
+        ));
     }
     if let Some(floors) = &record.floors {
         line(format!(

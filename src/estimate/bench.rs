@@ -47,6 +47,13 @@ impl Pairs<'_> {
         to_unit(&self.images.pixels()[..n * side * side * 3])
     }
 
+    /// Whether no image has any colour.
+    pub(super) fn are_grey(&self) -> bool {
+        let side = self.images.side();
+        let pixels = &self.images.pixels()[..self.count * side * side * 3];
+        pixels.chunks_exact(3).all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2])
+    }
+
     /// Calls `visit(first row, features)` for the first `count` images, `batch` of them at a time.
     fn each<E: From<FeatureError>>(
         &self,

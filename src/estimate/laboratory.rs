@@ -54,6 +54,30 @@ pub struct Floors {
     pub thumbnail: f64,
 }
 
+impl Floors {
+    /// Those on `set`'s images.
+    ///
+    /// # Errors
+    /// [`MetricsError`] where there are no images.
+    pub fn of(set: &ImageSet) -> Result<Self, MetricsError> {
+        let (side, content) = (set.side(), set.content());
+        let pixels = to_unit(set.pixels());
+        let images = Images::new(&pixels, [set.len(), side, side, 3])?
+            .crop(content.top..content.top + content.height, content.left..content.left + content.width)?;
+        let score = |floor: Floor| -> Result<f64, MetricsError> {
+            let guess = floor.reconstruct(&images)?;
+            let errors = mean_squared_errors(&Images::new(&guess, images.shape())?, &images)?;
+            let sum: f64 = errors.iter().map(|&e| psnr_from_mse(e)).sum();
+            Ok(sum / errors.len() as f64)
+        };
+        Ok(Floors {
+            best_constant: score(Floor::BestConstant)?,
+            mean_colour: score(Floor::MeanColour)?,
+            thumbnail: score(Floor::Thumbnail)?,
+        })
+    }
+}
+
 impl Laboratory {
     /// A laboratory on `parts`; [`Laboratory::prepare`] fills `cache` before anything is measured.
     pub fn new(parts: Parts, backbone: Backbone, cache: FeatureCache, device: Device) -> Self {
@@ -267,22 +291,7 @@ impl Laboratory {
     /// # Errors
     /// [`MetricsError`] where there are no images.
     pub fn floors(&self) -> Result<Floors, MetricsError> {
-        let side = self.image_side();
-        let content = self.content();
-        let pixels = to_unit(self.parts.evaluation.pixels());
-        let images = Images::new(&pixels, [self.parts.evaluation.len(), side, side, 3])?
-            .crop(content.top..content.top + content.height, content.left..content.left + content.width)?;
-        let score = |floor: Floor| -> Result<f64, MetricsError> {
-            let guess = floor.reconstruct(&images)?;
-            let errors = mean_squared_errors(&Images::new(&guess, images.shape())?, &images)?;
-            let sum: f64 = errors.iter().map(|&e| psnr_from_mse(e)).sum();
-            Ok(sum / errors.len() as f64)
-        };
-        Ok(Floors {
-            best_constant: score(Floor::BestConstant)?,
-            mean_colour: score(Floor::MeanColour)?,
-            thumbnail: score(Floor::Thumbnail)?,
-        })
+        Floors::of(&self.parts.evaluation)
     }
 
     /// The images and features of one measurement.

@@ -258,6 +258,8 @@ impl Gain {
             _ => Prediction { mean: figure.value, sd: figure.sd },
         };
         let (value, sd) = natural(figure.metric, self.apply(figure.metric, modelled));
+        // No reconstruction is better than the image itself.
+        let value = if figure.metric == Metric::SsimMean { value.min(1.0) } else { value };
         PredictedFigure { metric: figure.metric, value, sd }
     }
 

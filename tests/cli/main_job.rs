@@ -83,6 +83,39 @@ fn from_budget_to_running_package() {
 }
 
 #[test]
+fn a_mixed_design_is_exported_and_audited() {
+    let space = TinySpace::new();
+    space.edit("space.yaml", "{first: true, fisher: true}", "{mixed: [1], mixed-relu: [0.5]}");
+    let found = optimize(&space, ".");
+    assert!(found["design"]["selection"].as_str().unwrap().starts_with("mixed-"), "{found:#}");
+    assert!(found["design"]["channels"].is_null(), "{found:#}");
+    // The exporter compares the folded net with the mixes of the whole layer.
+    let export = space.run(&["export", "tiny", "--out", "package"]);
+    assert_eq!(export.status.code(), Some(0), "{}", stderr(&export));
+
+    let ladder = ["--attacks", "inversion,linear,kernel", "--json"];
+    let study = space.run(&[&["audit", "tiny"], &ladder[..]].concat());
+    let package = space.run(&[&["audit", "package", "--space", "space.yaml"], &ladder[..]].concat());
+    let attacks = |object: &Value| -> Vec<String> {
+        let findings = object["findings"].as_array().unwrap();
+        findings.iter().map(|finding| finding["attack"].as_str().unwrap().to_owned()).collect()
+    };
+    for output in [&study, &package] {
+        assert!(matches!(output.status.code(), Some(0 | 4)), "{}", stderr(output));
+        let object = json(output);
+        assert_eq!(attacks(&object), ["linear", "kernel", "inversion"]);
+        assert_eq!(object["objections"].as_array().unwrap().is_empty(), output.status.code() == Some(0));
+        assert!(!object["claims"].as_array().unwrap().is_empty());
+    }
+    assert_eq!(json(&study)["findings"][1]["psnr_mean"], json(&package)["findings"][1]["psnr_mean"]);
+    assert!(space.path("reports/tiny-audit/index.html").exists());
+
+    let other = space.run(&["audit", "package"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(stderr(&other).contains("--space"), "{}", stderr(&other));
+}
+
+#[test]
 fn same_seed_same_answer_for_any_number_of_threads() {
     let space = TinySpace::new();
     let first = optimize(&space, "one");

@@ -15,6 +15,8 @@
 //! as closely as its mean squared error v on validation images says that it can be trusted. At conv2_1 with 4 channels of
 //! Fashion-MNIST the decoder has 26.5 dB, inversion from the decoder's output without that term 20.5 dB, with it 30.7 dB.
 //!
+//! Where all of the attacker's images are grey, a pixel is one unknown: 32.6 dB.
+//!
 //! The attacker tries several λ and μ, from grey and from d, on validation images, and goes on with what serves these best, in
 //! cycles that double the steps, until their mean PSNR stands still.
 
@@ -125,6 +127,8 @@ struct Search<'a> {
     side: usize,
     /// Where pixels are unknown: padding is black.
     content: Region,
+    /// Whether the attacker's images are all grey, so that a pixel is one unknown and not three.
+    grey: bool,
     prior: Prior,
     /// The decoder's reconstructions, and their mean squared error on validation images.
     anchor: Option<(&'a [f32], f32)>,
@@ -136,10 +140,14 @@ type Tell<'a> = dyn Fn(f64) -> Result<(), EstimateError> + 'a;
 impl Search<'_> {
     /// Where a descent begins, `n` images.
     fn start(&self, n: usize) -> Vec<f32> {
-        match (self.prior.anchor, self.anchor) {
+        let mut x = match (self.prior.anchor, self.anchor) {
             (Some(_), Some((anchor, _))) => anchor.to_vec(),
             _ => vec![0.5; n * self.side * self.side * 3],
+        };
+        if self.grey {
+            average_colours(&mut x);
         }
+        x
     }
 
     /// Follows the gradient from `x` for `steps` steps.
@@ -163,6 +171,9 @@ impl Search<'_> {
                 for ((gradient, x), anchor) in gradient.iter_mut().zip(x.iter()).zip(anchor) {
                     *gradient += factor * (x - anchor);
                 }
+            }
+            if self.grey {
+                average_colours(&mut gradient);
             }
             let rate = RATE * 0.5 * (1.0 + (PI * step as f32 / steps as f32).cos());
             let powers = [0.9f32, 0.999].map(|beta| 1.0 - beta.powi(step as i32 + 1));
@@ -193,6 +204,13 @@ impl Search<'_> {
                 *input = 255.0 * x - mean;
             }
         }
+    }
+}
+
+/// Replaces each pixel's colours by their mean.
+fn average_colours(values: &mut [f32]) {
+    for pixel in values.chunks_exact_mut(3) {
+        pixel.fill((pixel[0] + pixel[1] + pixel[2]) / 3.0);
     }
 }
 
@@ -256,6 +274,7 @@ impl Estimator for InversionAttack<'_> {
             mean: self.laboratory.backbone().architecture().preprocess().mean,
             side,
             content: self.laboratory.content(),
+            grey: bench.training.are_grey(),
             prior: PRIORS[0],
             anchor: anchor(tried),
         };

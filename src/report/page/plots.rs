@@ -56,8 +56,8 @@ pub(super) fn heatmaps(view: &StudyView, scene: &Scene) -> Result<String, Report
         tables.push_str(&table.html());
     }
     let caption = format!(
-        "Each cell shows the most accurate measured design of its split layer and number of channels, or the most accurate predicted \
-         one where none was measured; both maps show the same design. {}",
+        "Each cell shows one design of its split layer and number of channels: the chosen one, else the most accurate measured one \
+         that is within the budgets, else the most accurate; both maps show the same design. {}",
         text::floors(view)
     );
     let tables = format!("<details><summary>Heatmaps as tables</summary>\n{tables}</details>\n");

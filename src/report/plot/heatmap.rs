@@ -1,13 +1,14 @@
 //! Accuracy and leakage over split layer × depth, side by side.
 
 use super::super::text::fixed;
-use super::super::view::{DesignRow, Estimate, Metric, StudyView};
+use super::super::view::{DesignRow, Estimate, Feasibility, Metric, StudyView};
 use super::axes::Range;
 use super::font;
 use super::scene::{Align, Label, Point, Scene};
 use super::style::{BLACK, GREY, GRID, LIMIT, SMALL, TEXT, WIDTH, contrasting, placeholder, viridis};
 
-/// The design that stands for one split and depth: of the measured ones, else of the predicted ones, the most accurate.
+/// The design that stands for one split and depth: the chosen one, else of the measured ones the most accurate that can be
+/// expected to be within the budgets, else the most accurate; of predicted ones where none was measured.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Cell {
     pub accuracy: Option<Estimate>,
@@ -28,6 +29,8 @@ impl Grid {
     pub fn new(view: &StudyView) -> Self {
         let splits = view.splits();
         let depths = view.depths();
+        let chosen = view.chosen.as_ref().map(|chosen| chosen.id.as_str());
+        let rank = |row: &DesignRow| rank(row, chosen);
         let mut best: Vec<Vec<Option<&DesignRow>>> = vec![vec![None; depths.len()]; splits.len()];
         for row in view.designs.iter().filter(|row| row.measured.is_some() || row.predicted.is_some()) {
             let split = splits.binary_search(&(row.split_index, row.split.as_str()));
@@ -47,9 +50,10 @@ impl Grid {
     }
 }
 
-fn rank(row: &DesignRow) -> (bool, f64) {
+fn rank(row: &DesignRow, chosen: Option<&str>) -> (bool, bool, bool, f64) {
     let accuracy = row.measured.or(row.predicted).and_then(|f| f.accuracy).map_or(f64::NEG_INFINITY, |e| e.value);
-    (row.measured.is_some(), accuracy)
+    let within = row.feasibility == Feasibility::Feasible;
+    (chosen == Some(row.id.as_str()), row.measured.is_some(), within, accuracy)
 }
 
 impl Cell {
