@@ -25,12 +25,21 @@ pub(super) fn open(dir: &Path) -> Result<(StudyReader, Record), AppError> {
     let bytes = reader.load_blob(RECORD_FILE)?.ok_or_else(|| {
         problem("the study has no conclusion yet: run its `privynet optimize` command to the end (it resumes)")
     })?;
-    let record: Record = serde_json::from_slice(&bytes)
-        .map_err(|error| problem(&format!("its conclusion can't be read ({error}): run `privynet optimize` again")))?;
-    if record.version != RECORD_VERSION {
+    let unreadable = |error: serde_json::Error| {
+        problem(&format!("its conclusion can't be read ({error}): run `privynet optimize` again"))
+    };
+    // The version first: another version's fields are others.
+    let Versioned { version } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    if version != RECORD_VERSION {
         return Err(problem("its conclusion is of another version: run `privynet optimize` again"));
     }
-    Ok((reader, record))
+    Ok((reader, serde_json::from_slice(&bytes).map_err(unreadable)?))
+}
+
+/// Of a conclusion what every version has.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 /// Writes the report of the study in `dir` under `reports`; returns the page's path.
