@@ -319,3 +319,53 @@ fn objection(figure: &VerifiedFigure, converged: bool) -> Option<String> {
         None => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(metric: Metric, value: f64, std_error: f64, n: u64) -> Measurement {
+        Measurement {
+            design: "conv3_1-4-0011aabb".parse().unwrap(),
+            metric,
+            value,
+            std_error,
+            n,
+            fidelity: Fidelity::QuickVerification,
+            seed: 1,
+            seconds: 1.0,
+        }
+    }
+
+    fn mean(more: &[Measurement]) -> VerifiedFigure {
+        let mut rows = vec![row(Metric::PsnrMean, 20.0, 0.1, 1000), row(Metric::PsnrMeanExtended, 20.5, 0.1, 1000)];
+        rows.extend_from_slice(more);
+        figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, Some(22.0), 0.05).unwrap()
+    }
+
+    #[test]
+    fn what_inversion_gains_counts_with_its_own_margin() {
+        let alone = mean(&[]);
+        assert_eq!((alone.value, alone.extended), (20.0, Some(20.5)));
+        let found = mean(&[row(Metric::InversionGainMean, 2.0, 0.2, 32)]);
+        assert_eq!((found.value, found.extended), (22.0, Some(22.5)));
+        // Student's t of 31 degrees of freedom at 0.95 is 1.6955.
+        let more = found.upper.unwrap() - alone.upper.unwrap() - 2.0;
+        assert!((more - 1.6955 * 0.2).abs() < 1e-3, "{more}");
+    }
+
+    #[test]
+    fn an_inversion_that_loses_to_the_decoder_takes_nothing_away() {
+        assert_eq!(mean(&[row(Metric::InversionGainMean, -3.0, 0.2, 32)]), mean(&[]));
+        // It may be a draw: then only its margin counts.
+        let drawn = mean(&[row(Metric::InversionGainMean, 0.0, 0.2, 32)]);
+        assert!(drawn.value == 20.0 && drawn.upper > mean(&[]).upper);
+    }
+
+    #[test]
+    fn the_strongest_attack_is_the_figure() {
+        let found = mean(&[row(Metric::KernelPsnrMean, 21.0, 0.1, 1000)]);
+        assert_eq!((found.value, found.extended), (21.0, Some(21.0)));
+        assert!(mean(&[row(Metric::KernelPsnrMean, 19.0, 0.1, 1000)]) == mean(&[]));
+    }
+}

@@ -70,6 +70,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
     let cache = FeatureCache::new(args.folders.results.join("features"));
     let Assets { space, parts, backbone, .. } = assets;
     let laboratory = Laboratory::new(parts, backbone, cache, device);
+    progress.stage(&format!("features of {split}"));
     laboratory.prepare(&[&split], interrupt::flag(), &mut |done| {
         progress.fraction("features of the local net", done);
     })?;

@@ -36,6 +36,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     let Assets { space, parts, backbone, .. } = assets;
     let laboratory = Laboratory::new(parts, backbone, cache, device);
     let start = Instant::now();
+    progress.stage(&format!("features of {}", args.split));
     laboratory.prepare(&[&args.split], interrupt::flag(), &mut |done| {
         progress.fraction("features of the local net", done);
     })?;

@@ -121,6 +121,7 @@ fn insights(
     progress: &Progress,
 ) -> Result<HashMap<&'static str, LayerInsight>, AppError> {
     let names: Vec<&'static str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
+    progress.stage("features of the local net");
     laboratory.prepare(&names, interrupt::flag(), &mut |done| {
         progress.fraction("features of the local net", done);
     })?;

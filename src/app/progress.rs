@@ -67,9 +67,12 @@ impl Progress {
         }
     }
 
-    /// Announces a stage.
+    /// Announces a stage: on the bar, or as a line where there is none.
     pub(super) fn stage(&self, text: &str) {
-        self.fraction(text, 0.0);
+        match self.bars {
+            Some(_) => self.fraction(text, 0.0),
+            None => self.line(text),
+        }
     }
 
     /// Shows a stage's fraction.

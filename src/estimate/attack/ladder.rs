@@ -46,7 +46,9 @@ impl<'a> AttackLadder<'a> {
         rows: &mut Vec<Measurement>,
         watch: &dyn Watch,
     ) -> Result<(), EstimateError> {
-        let Some(inversion) = request.protocol.inversion else {
+        let settled = rows.iter().any(|row| row.metric == Metric::AttackConverged && row.value < 0.5);
+        // A decoder that did not end has refuted its design already.
+        let Some(inversion) = request.protocol.inversion.filter(|_| !settled) else {
             return Ok(());
         };
         let protocol = Protocol { scored_images: Some(inversion.images), ..request.protocol };
