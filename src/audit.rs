@@ -50,7 +50,7 @@ impl Effort {
     }
 
     fn base() -> Training {
-        Protocol::of(Fidelity::QuickVerification).attack
+        Protocol::of(Fidelity::StandardVerification).attack
     }
 
     /// The same with so many times the width (decoder) and epochs: for showing that more changes nothing.
