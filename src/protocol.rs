@@ -152,8 +152,7 @@ const fn small_batches(training: Training) -> Training {
     Training { batch: 16, peak_rate: 4e-3, ..training }
 }
 
-/// Small batches for a deep decoder, which a rate as high as the reference decoder's leaves stuck: at conv3_3 with 4 mixes and 200
-/// images it never left a black image.
+/// Small batches for a deep decoder, at the lower rate that deep nets want.
 const fn deep(training: Training) -> Training {
     Training { batch: 16, peak_rate: 1e-3, ..training }
 }
