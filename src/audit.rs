@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::{
     DecoderAttack, Estimate, EstimateError, Estimator, Gallery, InversionAttack, KernelAttack, Laboratory,
-    LinearAttack, Reconstructions, Request, Watch, mean_psnr_of,
+    LinearAttack, Reconstructions, Request, ShadowAttack, Watch, mean_psnr_of,
 };
 use crate::export::Claim;
+use crate::identify::secrecy_bits;
 use crate::measurement::{Fidelity, Metric};
 use crate::protocol::{DecoderKind, Descent, ImageLoss, Protocol, Training};
-use crate::space::Design;
+use crate::space::{ChannelChoice, Design};
 
 /// How much an audit spends.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,17 +81,23 @@ pub enum Attack {
     PerceptualDecoder,
     /// Gradient descent on the image.
     Inversion,
+    /// The reference decoder by an attacker who must find out the channels.
+    SecretChannels,
+    /// A decoder of a shadow of the local net.
+    Shadow,
 }
 
 impl Attack {
-    /// From the simplest to the strongest.
-    pub const ALL: [Attack; 6] = [
+    /// From the simplest to the strongest, then those of attackers who lack pairs.
+    pub const ALL: [Attack; 8] = [
         Self::Linear,
         Self::Kernel,
         Self::ReferenceDecoder,
         Self::StrongDecoder,
         Self::PerceptualDecoder,
         Self::Inversion,
+        Self::SecretChannels,
+        Self::Shadow,
     ];
 
     /// In words.
@@ -102,7 +109,14 @@ impl Attack {
             Self::StrongDecoder => "deep decoder, squared error",
             Self::PerceptualDecoder => "deep decoder, absolute error and SSIM",
             Self::Inversion => "white-box inversion",
+            Self::SecretChannels => "decoder, channels to be found out",
+            Self::Shadow => "shadow of the local net, no pairs",
         }
+    }
+
+    /// Whether it starts with less than the pairs: then it says nothing of how well an attack was trained that has them.
+    pub fn lacks_pairs(self) -> bool {
+        matches!(self, Self::SecretChannels | Self::Shadow)
     }
 
     /// What the attacker must have.
@@ -112,6 +126,12 @@ impl Attack {
                 "(feature, image) pairs; not the local net"
             }
             Self::Inversion => "the local net's weights and its channels; pairs for its start and its prior's weight",
+            Self::SecretChannels => {
+                "the local net's weights but not which channels it keeps, users' features and images of his own; no pairs"
+            }
+            Self::Shadow => {
+                "the trained cloud net, users' features and labelled images of his own; neither pairs nor the local net"
+            }
         }
     }
 }
@@ -140,6 +160,8 @@ pub struct Finding {
     pub psnr_max: f64,
     /// PSNR of the pooled squared error, dB.
     pub psnr_pooled: f64,
+    /// Mean PSNR over the class that is recovered best, dB.
+    pub psnr_worst_class: Option<Figure>,
     /// Mean SSIM.
     pub ssim_mean: Figure,
     /// Mean PSNR on the images that were inverted, dB: for comparing attacks on the same ones.
@@ -148,6 +170,8 @@ pub struct Finding {
     pub extended: [Option<f64>; 3],
     /// Whether training or descent had come to its end on the attacker's validation images; `None` for what needs none.
     pub converged: Option<bool>,
+    /// What else it found.
+    pub remark: Option<String>,
     /// How long it took.
     pub seconds: f64,
     /// Its best, median and worst image.
@@ -175,13 +199,25 @@ impl Finding {
             psnr_p95: figure(Metric::PsnrP95)?,
             psnr_max: row(Metric::PsnrMax)?.value,
             psnr_pooled: row(Metric::PsnrPooled)?.value,
+            psnr_worst_class: figure(Metric::PsnrWorstClass),
             ssim_mean: figure(Metric::SsimMean)?,
             psnr_on_inverted: reconstructions.and_then(|images| mean_psnr_of(laboratory, &images.scored, inverted)),
             extended: [Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean].map(extended),
             converged: row(Metric::AttackConverged).map(|row| row.value > 0.5),
+            remark: None,
             seconds: mean.seconds,
             gallery: estimate.gallery,
         })
+    }
+
+    /// Whether it came to its end, in words.
+    pub fn end(&self) -> &'static str {
+        match (self.converged, self.attack) {
+            (Some(true), _) => "yes",
+            (Some(false), _) => "NO",
+            (None, Attack::Linear | Attack::Kernel) => "closed form",
+            (None, _) => "fixed length",
+        }
     }
 
     /// The figure for a metric that may be bounded, with what longer training would add.
@@ -210,13 +246,15 @@ pub fn run(
 ) -> Result<Vec<Finding>, EstimateError> {
     let fidelity = Fidelity::QuickVerification;
     let base = Protocol::of(fidelity);
-    let request = |protocol| Request { design, fidelity, protocol, seed, settled_above: None, error_rate: None };
+    let request =
+        |protocol| Request { design, fidelity, protocol, seed, settled_above: None, error_rate: None, guess: None };
     let deep = Protocol { decoder: effort.decoder, attack: effort.training, ..base };
     let inverted = effort.inverted.min(laboratory.parts().evaluation.len());
     let mut findings = Vec::new();
     // Reconstructions of the decoder with the best mean, from which the inversion starts.
     let mut best: Option<(f64, Reconstructions)> = None;
     for &attack in attacks {
+        let mut remark = None;
         let mut estimate = match attack {
             Attack::Linear => LinearAttack::new(laboratory).estimate(&request(base), watch)?,
             Attack::Kernel => KernelAttack::new(laboratory).estimate(&request(base), watch)?,
@@ -231,13 +269,29 @@ pub fn run(
                 let start = best.as_ref().map(|(_, images)| images);
                 InversionAttack::new(laboratory, effort.descent, start).estimate(&request(protocol), watch)?
             }
+            Attack::SecretChannels => {
+                let Some(guess) = laboratory.guess_channels(design)? else {
+                    continue;
+                };
+                remark = Some(identified(laboratory, design, &guess));
+                // Whoever guessed right has what the reference decoder has.
+                let known = findings.iter().find(|finding: &&Finding| finding.attack == Attack::ReferenceDecoder);
+                if let Some(known) = known.filter(|_| guess == design.channels) {
+                    findings.push(Finding { attack, remark, gallery: None, ..known.clone() });
+                    continue;
+                }
+                DecoderAttack::new(laboratory).estimate(&Request { guess: Some(&guess), ..request(base) }, watch)?
+            }
+            Attack::Shadow => ShadowAttack::new(laboratory).estimate(&request(base), watch)?,
         };
         let reconstructions = estimate.reconstructions.clone();
         estimate.cloud_net = None;
         let Some(finding) = Finding::new(attack, estimate, laboratory, inverted) else {
             continue;
         };
+        let finding = Finding { remark, ..finding };
         if attack != Attack::Inversion
+            && !attack.lacks_pairs()
             && best.as_ref().is_none_or(|&(mean, _)| finding.psnr_mean.value > mean)
             && let Some(images) = reconstructions
         {
@@ -246,6 +300,18 @@ pub fn run(
         findings.push(finding);
     }
     Ok(findings)
+}
+
+/// How many of a design's channels were guessed, of how many sets.
+fn identified(laboratory: &Laboratory, design: &Design, guess: &ChannelChoice) -> String {
+    let layer = laboratory.backbone().layer(&design.split);
+    let bits = layer.map_or(0.0, |layer| secrecy_bits(layer.out_channels, design.channels.depth()));
+    let [kept, guessed] = [&design.channels, guess].map(|choice| choice.channels().unwrap_or(&[]));
+    let right = kept.iter().zip(guessed).filter(|(kept, guessed)| kept == guessed).count();
+    format!(
+        "the channels are one of 2^{bits:.1} sets, but from statistics of the features alone {right} of {} were found out",
+        kept.len()
+    )
 }
 
 /// What the findings say against the claims, in words.
@@ -302,10 +368,12 @@ mod tests {
             psnr_p95: figure(mean + 4.0),
             psnr_max: mean + 8.0,
             psnr_pooled: mean - 0.5,
+            psnr_worst_class: None,
             ssim_mean: figure(0.5),
             psnr_on_inverted: None,
             extended: [extended, None, None],
             converged: Some(true),
+            remark: None,
             seconds: 1.0,
             gallery: None,
         }

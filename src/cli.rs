@@ -264,6 +264,10 @@ pub enum AttackArg {
     Perceptual,
     /// White-box gradient descent on the image
     Inversion,
+    /// The reference decoder by an attacker who knows the backbone, but must find out the channels, without pairs
+    SecretChannels,
+    /// A decoder of a shadow of the local net, by the cloud, without pairs or the local net
+    Shadow,
 }
 
 /// `privynet show`.

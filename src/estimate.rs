@@ -18,10 +18,12 @@ use crate::features::Standardisation;
 use crate::measurement::{Fidelity, Measurement, Metric};
 use crate::nn::{NnError, Params};
 use crate::protocol::Protocol;
-use crate::space::Design;
+use crate::space::{ChannelChoice, Design};
 
 pub use accuracy::CloudAccuracy;
-pub use attack::{AttackLadder, DecoderAttack, InversionAttack, KernelAttack, LinearAttack, mean_psnr_of};
+pub use attack::{
+    AttackLadder, DecoderAttack, InversionAttack, KernelAttack, LinearAttack, ShadowAttack, mean_psnr_of,
+};
 pub use gallery::{Gallery, GalleryImage};
 pub use laboratory::{Floors, Laboratory};
 pub use sanity::sanity;
@@ -41,9 +43,16 @@ pub struct Request<'a> {
     pub settled_above: Option<f64>,
     /// The chance of error of upper confidence limits; none are taken without it.
     pub error_rate: Option<f64>,
+    /// The channels that the attacker takes the features for, and made his pairs with; the design's own where absent.
+    pub guess: Option<&'a ChannelChoice>,
 }
 
 impl Request<'_> {
+    /// The channels that the attacker's pairs are of.
+    pub fn attacked(&self) -> &ChannelChoice {
+        self.guess.unwrap_or(&self.design.channels)
+    }
+
     /// A seed of its own for each estimator, so that adding one never changes another's figures.
     pub fn stream(&self, estimator: &str) -> u64 {
         let mut hasher = blake3::Hasher::new();
@@ -75,6 +84,17 @@ impl Request<'_> {
 pub trait Watch {
     /// `what` is a short label, `done` a fraction of it in [0, 1]. `Break` interrupts the measurement.
     fn progress(&self, what: &str, done: f64) -> ControlFlow<()>;
+
+    /// The same for work that ends with an error.
+    ///
+    /// # Errors
+    /// [`EstimateError::Interrupted`] where it was interrupted.
+    fn tell(&self, what: &str, done: f64) -> Result<(), EstimateError> {
+        match self.progress(what, done) {
+            ControlFlow::Break(()) => Err(EstimateError::Interrupted),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    }
 }
 
 /// A trained cloud net with the standardisation of its input.

@@ -225,6 +225,7 @@ impl<'a> Executor<'a> {
             seed: job.seed,
             settled_above: job.settled_above,
             error_rate: job.error_rate,
+            guess: None,
         };
         let mut measurements = Vec::new();
         for estimator in &self.estimators {

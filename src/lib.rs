@@ -37,6 +37,7 @@ pub mod estimate;
 pub mod exec;
 pub mod export;
 pub mod features;
+pub mod identify;
 pub mod kernel;
 pub mod measurement;
 pub mod metrics;

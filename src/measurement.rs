@@ -145,6 +145,8 @@ named_enum! {
         PsnrMax = "psnr_max",
         /// PSNR of the mean squared error pooled over images, dB.
         PsnrPooled = "psnr_pooled",
+        /// Mean PSNR over the images of the class that is recovered best, dB.
+        PsnrWorstClass = "psnr_worst_class",
         /// Mean over images of the reconstruction's SSIM.
         SsimMean = "ssim_mean",
         /// Mean PSNR that sixteen times the training is expected to reach, by the attack's learning curve, dB.
@@ -161,6 +163,8 @@ named_enum! {
         LinearPsnrMax = "linear_psnr_max",
         /// PSNR of the linear attack's mean squared error pooled over images, dB.
         LinearPsnrPooled = "linear_psnr_pooled",
+        /// Mean PSNR of the linear attack over the images of the class that it recovers best, dB.
+        LinearPsnrWorstClass = "linear_psnr_worst_class",
         /// Mean over images of the SSIM of the linear attack's reconstructions.
         LinearSsimMean = "linear_ssim_mean",
         /// Mean over images of the PSNR of the closed-form kernel attack, dB.
@@ -171,6 +175,8 @@ named_enum! {
         KernelPsnrMax = "kernel_psnr_max",
         /// PSNR of the kernel attack's mean squared error pooled over images, dB.
         KernelPsnrPooled = "kernel_psnr_pooled",
+        /// Mean PSNR of the kernel attack over the images of the class that it recovers best, dB.
+        KernelPsnrWorstClass = "kernel_psnr_worst_class",
         /// Mean over images of the SSIM of the kernel attack's reconstructions.
         KernelSsimMean = "kernel_ssim_mean",
         /// Mean over the inverted images of the PSNR of white-box inversion, dB.
@@ -289,34 +295,43 @@ pub enum InvalidEvaluation {
 }
 
 impl Metric {
-    /// A value of this metric with its unit.
-    pub fn text(self, value: f64) -> String {
+    /// Digits after the point that a figure of this metric is worth, and its unit.
+    pub fn format(self) -> (usize, &'static str) {
         match self {
             Self::Accuracy
             | Self::SsimMean
             | Self::SsimMeanExtended
             | Self::LinearSsimMean
             | Self::KernelSsimMean
-            | Self::InversionGainSsim => format!("{value:.3}"),
-            _ => format!("{value:.2} dB"),
+            | Self::InversionGainSsim => (3, ""),
+            Self::AttackConverged => (0, ""),
+            _ => (2, " dB"),
         }
     }
 
+    /// A value of this metric with its unit.
+    pub fn text(self, value: f64) -> String {
+        let (digits, unit) = self.format();
+        format!("{value:.digits$}{unit}")
+    }
+
     /// Figures of the decoder, each with the linear attack's name of it.
-    pub const LINEAR: [(Self, Self); 5] = [
+    pub const LINEAR: [(Self, Self); 6] = [
         (Self::PsnrMean, Self::LinearPsnrMean),
         (Self::PsnrP95, Self::LinearPsnrP95),
         (Self::PsnrMax, Self::LinearPsnrMax),
         (Self::PsnrPooled, Self::LinearPsnrPooled),
+        (Self::PsnrWorstClass, Self::LinearPsnrWorstClass),
         (Self::SsimMean, Self::LinearSsimMean),
     ];
 
     /// Figures of the decoder, each with the kernel attack's name of it.
-    pub const KERNEL: [(Self, Self); 5] = [
+    pub const KERNEL: [(Self, Self); 6] = [
         (Self::PsnrMean, Self::KernelPsnrMean),
         (Self::PsnrP95, Self::KernelPsnrP95),
         (Self::PsnrMax, Self::KernelPsnrMax),
         (Self::PsnrPooled, Self::KernelPsnrPooled),
+        (Self::PsnrWorstClass, Self::KernelPsnrWorstClass),
         (Self::SsimMean, Self::KernelSsimMean),
     ];
 
@@ -328,7 +343,7 @@ impl Metric {
     /// The row of what white-box inversion gains on the decoder in this figure.
     pub fn inversion_gain(self) -> Option<Self> {
         match self {
-            Self::PsnrMean | Self::PsnrPooled => Some(Self::InversionGainMean),
+            Self::PsnrMean | Self::PsnrPooled | Self::PsnrWorstClass => Some(Self::InversionGainMean),
             Self::PsnrP95 | Self::PsnrMax => Some(Self::InversionGainTail),
             Self::SsimMean => Some(Self::InversionGainSsim),
             _ => None,

@@ -41,4 +41,5 @@ pub use network::{BuildOptions, Device, Network, build};
 pub use optim::{Adam, Averaged, Schedule, Step};
 pub use params::{Param, Params, initialise};
 pub use peak::gemm_rate;
+pub use random::shuffle_rows;
 pub use spec::{Layer, NetSpec, ParamShape, Shape};

@@ -141,6 +141,8 @@ fn attacks(wanted: &[AttackArg]) -> Vec<Attack> {
         AttackArg::Strong => Attack::StrongDecoder,
         AttackArg::Perceptual => Attack::PerceptualDecoder,
         AttackArg::Inversion => Attack::Inversion,
+        AttackArg::SecretChannels => Attack::SecretChannels,
+        AttackArg::Shadow => Attack::Shadow,
     };
     let wanted: Vec<Attack> = wanted.iter().copied().map(of).collect();
     // Always in this order: the inversion starts from what the decoders found.
@@ -209,13 +211,13 @@ fn pictures(finding: &Finding) -> Option<GallerySection> {
 fn print(view: &AuditView, page: &Path) {
     println!("{}: {}, {} channels ({})", view.name, view.split, view.depth, view.selection);
     println!(
-        "  {:<38} {:>6} {:>14} {:>9} {:>9} {:>9} {:>7} {:>9}  ended",
-        "attack", "images", "PSNR mean", "extended", "p95", "max", "SSIM", "same imgs"
+        "  {:<38} {:>6} {:>14} {:>9} {:>9} {:>9} {:>9} {:>7} {:>9}  ended",
+        "attack", "images", "PSNR mean", "extended", "p95", "max", "class", "SSIM", "same imgs"
     );
     for finding in &view.findings {
         let optional = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
         println!(
-            "  {:<38} {:>6} {:>6.2} ± {:<5.2} {:>9} {:>9.2} {:>9.2} {:>7.3} {:>9}  {}",
+            "  {:<38} {:>6} {:>6.2} ± {:<5.2} {:>9} {:>9.2} {:>9.2} {:>9} {:>7.3} {:>9}  {}",
             finding.attack.title(),
             finding.images,
             finding.psnr_mean.value,
@@ -223,14 +225,14 @@ fn print(view: &AuditView, page: &Path) {
             optional(finding.extended[0]),
             finding.psnr_p95.value,
             finding.psnr_max,
+            optional(finding.psnr_worst_class.map(|figure| figure.value)),
             finding.ssim_mean.value,
             optional(finding.psnr_on_inverted),
-            match finding.converged {
-                None => "closed form",
-                Some(true) => "yes",
-                Some(false) => "NO",
-            }
+            finding.end()
         );
+        if let Some(remark) = &finding.remark {
+            println!("    {remark}");
+        }
     }
     let floors = &view.floors;
     println!(

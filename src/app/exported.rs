@@ -19,17 +19,11 @@ use crate::verify::Verdict;
 
 /// What the verified figures are about.
 fn threat_model(record: &Record) -> String {
-    let attacker = record.budgets.attacker;
-    let pairs = attacker.pairs.map_or(record.provenance.images[0], |pairs| pairs.min(record.provenance.images[0]));
-    let knows = match attacker.knows_local_net {
-        true => "He knows the local net too, and inverts it by gradient descent from the decoder's reconstructions.",
-        false => "He does not know the local net's weights; one who does may recover more.",
-    };
+    let attacker = record.budgets.attacker.describe(record.provenance.images[0]);
     format!(
-        "An attacker who holds {pairs} (feature, image) pairs, and knows which channels the features are, trains a decoder; \
-         figures are of reconstructions of images that no training saw. {knows} An attacker with more pairs or a larger decoder \
-         may recover more. Upper limits allow for sixteen times the training and for the draw of the images; they hold for \
-         images like the evaluation images, of the same size and padding."
+        "{attacker} Figures are of the strongest of his attacks, on images that no training saw. An attacker with more pairs or a \
+         larger decoder may recover more. Upper limits allow for sixteen times the training and for the draw of the images; they \
+         hold for images like the evaluation images, of the same size and padding."
     )
 }
 

@@ -54,6 +54,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
             seed,
             settled_above: None,
             error_rate: None,
+            guess: None,
         })
         .collect();
     let total = requests.len();
@@ -214,6 +215,7 @@ impl Measured<'_> {
             "psnr_p95": self.value(Metric::PsnrP95),
             "psnr_max": self.value(Metric::PsnrMax),
             "psnr_pooled": self.value(Metric::PsnrPooled),
+            "psnr_worst_class": self.value(Metric::PsnrWorstClass),
             "ssim_mean": self.value(Metric::SsimMean),
             "seconds_features": seconds_features,
             "seconds_attack": seconds(Metric::PsnrMean),
@@ -252,16 +254,7 @@ impl Measured<'_> {
             request.seed
         );
         for row in rows {
-            let (digits, unit) = match row.metric {
-                Metric::Accuracy
-                | Metric::SsimMean
-                | Metric::SsimMeanExtended
-                | Metric::LinearSsimMean
-                | Metric::KernelSsimMean
-                | Metric::InversionGainSsim => (4, ""),
-                Metric::AttackConverged => (0, ""),
-                _ => (2, " dB"),
-            };
+            let (digits, unit) = row.metric.format();
             let name = row.metric.to_string();
             match row.std_error > 0.0 {
                 true => println!("  {name:<18} {:.digits$} ± {:.digits$}{unit}", row.value, row.std_error),

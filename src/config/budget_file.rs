@@ -52,7 +52,11 @@ pub struct PrivacyBudget {
     pub attacker: Attacker,
 }
 
-/// What the attacker has. The default is the strongest: all training images as pairs, and the local net.
+/// What the attacker has, beside images of his own. The default is the strongest: all training images as pairs, and the local
+/// net with its channels.
+///
+/// Without pairs he makes them by running the local net on his images. Not knowing its channels helps against him only then:
+/// one pair betrays them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Attacker {
@@ -60,11 +64,66 @@ pub struct Attacker {
     pub pairs: Option<usize>,
     /// Whether he knows the local net's weights, so that he can invert it.
     pub knows_local_net: bool,
+    /// Whether he knows which of the layer's output channels the features are.
+    pub knows_channels: bool,
 }
 
 impl Default for Attacker {
     fn default() -> Self {
-        Self { pairs: None, knows_local_net: true }
+        Self { pairs: None, knows_local_net: true, knows_channels: true }
+    }
+}
+
+impl Attacker {
+    /// The pairs that limit his trainings; without any he makes as many as he has images.
+    pub fn limit(self) -> Option<usize> {
+        self.pairs.filter(|&pairs| pairs > 0)
+    }
+
+    /// Who he is, in sentences, where he has `images` images.
+    pub fn describe(self, images: usize) -> String {
+        let pairs = match self.limit() {
+            Some(pairs) => format!("holds {} (feature, image) pairs", pairs.min(images)),
+            None if self.pairs.is_none() => format!("holds {images} (feature, image) pairs"),
+            None => format!(
+                "holds no (feature, image) pair, but makes {images} by running the local net on images of his own"
+            ),
+        };
+        let channels = match self.knows_channels {
+            true => "knows which channels the features are",
+            false => "must find out by the features' statistics which channels they are",
+        };
+        let net = match self.knows_local_net {
+            true => "He knows the local net's weights, so that he can invert it.",
+            false => "He does not know the local net's weights; one who does may recover more.",
+        };
+        format!("The attacker sees the uploaded features, {pairs}, and {channels}. {net}")
+    }
+
+    /// What makes no sense of an attacker: the field, its value, and what is accepted.
+    fn problem(self) -> Option<(&'static str, String, String)> {
+        match self {
+            Self { pairs: Some(0), knows_local_net: false, .. } => Some((
+                "pairs",
+                "0".to_owned(),
+                "an attacker with neither pairs nor the local net is no basis for a promise; give him either (how far he gets: \
+                 `privynet audit --attacks shadow`)"
+                    .to_owned(),
+            )),
+            Self { pairs: Some(pairs @ 1..LEAST_PAIRS), .. } => Some((
+                "pairs",
+                pairs.to_string(),
+                format!(
+                    "must be at least {LEAST_PAIRS}, with fewer no decoder learns anything; or 0: he makes pairs with the local net"
+                ),
+            )),
+            Self { pairs, knows_channels: false, .. } if pairs != Some(0) => Some((
+                "knows_channels",
+                "false".to_owned(),
+                "an attacker who holds pairs reads the channels off them: write `pairs: 0` beside it".to_owned(),
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -193,10 +252,8 @@ impl BudgetFile {
             ConfigError::field(path, field, value.to_string(), problem)
         };
         let Objective::Accuracy = raw.objective;
-        if raw.privacy.attacker.pairs.is_some_and(|pairs| pairs < LEAST_PAIRS) {
-            let pairs = raw.privacy.attacker.pairs.unwrap_or(0);
-            let accepted = format!("must be at least {LEAST_PAIRS}: with fewer no decoder learns anything");
-            return Err(error("privacy.attacker.pairs", &pairs, &accepted));
+        if let Some((field, value, accepted)) = raw.privacy.attacker.problem() {
+            return Err(error(&format!("privacy.attacker.{field}"), &value, &accepted));
         }
         let confidence = raw.privacy.confidence;
         if !(0.5..1.0).contains(&confidence) {
@@ -330,6 +387,12 @@ mod tests {
             ("18 dB", "loud", vec!["budget.yaml:7", "psnr.mean", "`loud`", "18 dB"]),
             ("confidence: 0.9", "confidence: 95", vec!["privacy.confidence: 95", "0.95"]),
             ("confidence: 0.9", "attacker: {pairs: 3}", vec!["privacy.attacker.pairs: 3", "at least 16"]),
+            (
+                "confidence: 0.9",
+                "attacker: {pairs: 0, knows_local_net: false}",
+                vec!["pairs: 0", "audit --attacks shadow"],
+            ),
+            ("confidence: 0.9", "attacker: {knows_channels: false}", vec!["knows_channels: false", "`pairs: 0`"]),
             ("confidence: 0.9", "attacker: {knows: all}", vec!["knows"]),
             ("effort: quick", "effort: fast", vec!["`fast`", "quick", "thorough"]),
             ("effort: quick", "effort: {evals: 3}", vec!["unknown field `evals`"]),

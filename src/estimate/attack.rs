@@ -10,6 +10,9 @@ mod kernel;
 mod ladder;
 mod linear;
 mod scores;
+mod shadow;
+#[cfg(test)]
+mod tests;
 
 pub use decoder::DecoderAttack;
 pub use inversion::InversionAttack;
@@ -18,3 +21,4 @@ pub use ladder::AttackLadder;
 pub use linear::LinearAttack;
 pub use scores::mean_psnr_of;
 pub(super) use scores::{Scores, mean_psnr};
+pub use shadow::ShadowAttack;

@@ -198,7 +198,7 @@ impl Bench<'_> {
     pub(super) fn ridge_moments(
         &self,
         pairs: usize,
-        progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
+        tell: &dyn Fn(f64) -> Result<(), EstimateError>,
     ) -> Result<RidgeMoments, EstimateError> {
         let Shape { height: side, channels: depth, .. } = self.input();
         let images = self.training.images;
@@ -208,10 +208,7 @@ impl Bench<'_> {
             let n = features.len() / self.input().len();
             let size = images.side() * images.side() * 3;
             moments.add(features, &to_unit(&images.pixels()[first * size..(first + n) * size]));
-            match progress((first + n) as f64 / count as f64) {
-                ControlFlow::Break(()) => Err(EstimateError::Interrupted),
-                ControlFlow::Continue(()) => Ok(()),
-            }
+            tell((first + n) as f64 / count as f64)
         })?;
         Ok(moments)
     }

@@ -12,6 +12,7 @@ use crate::features::{
     ChannelMoments, Extraction, FeatureCache, FeatureError, FeatureView, LayerFeatures, Origin, Standardisation,
     channel_scores,
 };
+use crate::identify::Signatures;
 use crate::metrics::{Floor, Images, MetricsError, mean_squared_errors, psnr_from_mse};
 use crate::mixing::MixingMoments;
 use crate::nn::Device;
@@ -227,6 +228,33 @@ impl Laboratory {
         Ok(())
     }
 
+    /// The channels that an attacker takes a design's features for, who has them for the evaluation images and runs training
+    /// images through the whole layer; `None` for mixes, which are taken as known: they follow from public images.
+    ///
+    /// # Errors
+    /// [`FeatureError`] where the features were not prepared.
+    pub fn guess_channels(&self, design: &Design) -> Result<Option<ChannelChoice>, FeatureError> {
+        if design.channels.channels().is_none() {
+            return Ok(None);
+        }
+        let signatures = |images: &ImageSet, channels: Option<&ChannelChoice>| -> Result<Signatures, FeatureError> {
+            let features = self.features(&design.split, images)?;
+            let all = ChannelChoice::Set((0..features.channels() as u16).collect());
+            let view = FeatureView::new(features, channels.unwrap_or(&all))?;
+            let mut found = Signatures::new(view.side(), view.depth());
+            let rows: Vec<usize> = (0..images.len().min(PIXEL_IMAGES)).collect();
+            let mut values = Vec::new();
+            for rows in rows.chunks(CHUNK) {
+                values.resize(rows.len() * view.side() * view.side() * view.depth(), 0.0);
+                view.fill(rows, &mut values)?;
+                found.add(&values);
+            }
+            Ok(found)
+        };
+        let seen = signatures(&self.parts.evaluation, Some(&design.channels))?;
+        Ok(Some(ChannelChoice::Set(seen.identify(&signatures(&self.parts.training, None)?))))
+    }
+
     /// How a design's features are standardised: by the first `n` training images.
     fn standardisation(&self, design: &Design, n: usize) -> Result<Standardisation, FeatureError> {
         let features = || self.features(&design.split, &self.parts.training);
@@ -299,9 +327,10 @@ impl Laboratory {
         let split = &request.design.split;
         let limit = |set: &ImageSet, wanted: Option<usize>| wanted.map_or(set.len(), |n| n.min(set.len()));
         let n_training = limit(&self.parts.training, request.protocol.training_images);
-        let standardisation = self.standardisation(request.design, n_training)?;
-        let pairs = |images, count| -> Result<Pairs<'_>, EstimateError> {
-            let view = FeatureView::new(self.features(split, images)?, &request.design.channels)?;
+        let attacked = Design { split: split.clone(), channels: request.attacked().clone() };
+        let standardisation = self.standardisation(&attacked, n_training)?;
+        let pairs = |images, channels: &ChannelChoice, count| -> Result<Pairs<'_>, EstimateError> {
+            let view = FeatureView::new(self.features(split, images)?, channels)?;
             Ok(Pairs { view: view.standardised(standardisation.clone()), images, count })
         };
         let scored = match request.protocol.scored_part {
@@ -309,9 +338,9 @@ impl Laboratory {
             ScoredPart::Evaluation => &self.parts.evaluation,
         };
         Ok(Bench {
-            training: pairs(&self.parts.training, n_training)?,
-            validation: pairs(&self.parts.validation, self.parts.validation.len())?,
-            scored: pairs(scored, limit(scored, request.protocol.scored_images))?,
+            training: pairs(&self.parts.training, &attacked.channels, n_training)?,
+            validation: pairs(&self.parts.validation, &attacked.channels, self.parts.validation.len())?,
+            scored: pairs(scored, &request.design.channels, limit(scored, request.protocol.scored_images))?,
             device: self.device,
             design: request.design.id().to_string(),
         })

@@ -39,6 +39,12 @@ pub(super) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     }
 }
 
+/// Puts row numbers in the random order of an epoch, whatever order they are in.
+pub fn shuffle_rows(rows: &mut [usize], seed: u64, epoch: u32) {
+    rows.sort_unstable();
+    shuffle(rows, &mut stream(seed, Purpose::Epoch(epoch)));
+}
+
 /// Fills `scale` with the dropout factors (0 or `1 / (1 − probability)`) of the values `start..start + scale.len()` of
 /// a batch, numbered over the images and over all dropout layers of an image. A factor depends on the seed, the
 /// step and the value's number only, so any part of a batch can be drawn on its own.

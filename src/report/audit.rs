@@ -154,7 +154,8 @@ fn attacks(view: &AuditView) -> String {
     let inverted = view.findings.iter().filter_map(|f| f.psnr_on_inverted.map(|_| f.images)).min();
     let caption = format!(
         "Attacks on the same evaluation images, which no training saw; ± is one standard error over images. “Extended” is what \
-         sixteen times the training would reach by the learning curve. Inversions are of the first {} images, and “same images” \
+         sixteen times the training would reach by the learning curve; “worst class” the mean over the class that is recovered \
+         best. Inversions are of the first {} images, and “same images” \
          is every attack's mean on these.",
         inverted.unwrap_or(0)
     );
@@ -166,6 +167,7 @@ fn attacks(view: &AuditView) -> String {
         "95th percentile",
         "Maximum",
         "Pooled",
+        "Worst class",
         "SSIM",
         "Same images",
         "At its end",
@@ -181,13 +183,10 @@ fn attacks(view: &AuditView) -> String {
             format!("{:.2} dB", finding.psnr_p95.value),
             format!("{:.2} dB", finding.psnr_max),
             format!("{:.2} dB", finding.psnr_pooled),
+            optional(finding.psnr_worst_class.map(|figure| figure.value)),
             format!("{:.3}", finding.ssim_mean.value),
             optional(finding.psnr_on_inverted),
-            match finding.converged {
-                None => "closed form".to_owned(),
-                Some(true) => "yes".to_owned(),
-                Some(false) => "no".to_owned(),
-            },
+            finding.end().to_owned(),
             page::duration(finding.seconds),
         ]
     });
@@ -220,7 +219,7 @@ fn claims(view: &AuditView) -> String {
 fn threats(view: &AuditView) -> String {
     let rows =
         view.findings.iter().map(|finding| vec![finding.attack.title().to_owned(), finding.attack.needs().to_owned()]);
-    let caption = format!("Every attacker holds {} (feature, image) pairs of other images", view.images[0]);
+    let caption = format!("Every attacker has {} images of his own; pairs are of these", view.images[0]);
     let table = page::table(&caption, &["Attack", "It needs"], rows);
     let remarks = [
         "No attack saw an evaluation image in training, nor chose anything by one.",
@@ -228,6 +227,11 @@ fn threats(view: &AuditView) -> String {
         "It holds for images like those of the evaluation part.",
     ]
     .map(str::to_owned);
+    let found = view
+        .findings
+        .iter()
+        .filter_map(|finding| Some(format!("{}: {}.", finding.attack.title(), finding.remark.as_ref()?)));
+    let remarks: Vec<String> = found.chain(remarks).collect();
     table + &page::list(&remarks)
 }
 
@@ -257,10 +261,12 @@ mod tests {
             psnr_p95: figure(mean + 4.0),
             psnr_max: mean + 8.0,
             psnr_pooled: mean - 0.5,
+            psnr_worst_class: None,
             ssim_mean: figure(0.5),
             psnr_on_inverted: Some(mean),
             extended: [Some(mean + 0.4), None, None],
             converged: Some(true),
+            remark: None,
             seconds: 75.0,
             gallery: None,
         };

@@ -193,18 +193,6 @@ fn design(view: &StudyView, chosen: &Chosen) -> String {
 
 fn threat(view: &StudyView) -> String {
     let threat = &view.threat;
-    let has = |known: bool| if known { "knows" } else { "does not know" };
-    let pairs = if threat.pairs == 1 {
-        "1 pair of features and image".to_owned()
-    } else {
-        format!("{} pairs of features and image", threat.pairs)
-    };
-    let attacker = format!(
-        "The attacker sees the uploaded features, trains on {}, {} the local net's weights and {} which channels were kept.",
-        pairs,
-        has(threat.knows_local_net),
-        has(threat.knows_channels)
-    );
     let mut meaning = vec![
         "Leakage is the best reconstruction that any of the attacks listed here reached on images that no training saw.".to_owned(),
         "PSNR is the mean squared error over all pixels on a logarithmic scale: 3 dB more is half the error. At the mean image the \
@@ -229,7 +217,7 @@ fn threat(view: &StudyView) -> String {
     format!(
         "<section id=\"threat\">\n<h2>What the leakage figures mean, and what they do not</h2>\n<p>{}</p>\n{attacks}\
          <h3>They mean</h3>\n{}<h3>They do not mean</h3>\n{}</section>\n",
-        escape(&attacker),
+        escape(&threat.attacker),
         list(&meaning),
         list(&limits)
     )

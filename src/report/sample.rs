@@ -75,9 +75,7 @@ pub(super) fn study() -> StudyView {
         gallery: gallery(&mut noise, &best),
         history,
         threat: Threat {
-            pairs: 4000,
-            knows_local_net: true,
-            knows_channels: true,
+            attacker: crate::config::Attacker::default().describe(4000),
             attacks: ["convolutional ridge regression", "decoder (reference)", "decoder (strong)"].map(str::to_owned).to_vec(),
             remarks: Vec::new(),
         },

@@ -360,12 +360,8 @@ pub struct HistoryStep {
 /// What the attacker was given.
 #[derive(Debug, Clone, Serialize)]
 pub struct Threat {
-    /// How many (features, image) pairs the attacker trains on.
-    pub pairs: usize,
-    /// Whether the attacker knows the local net's weights.
-    pub knows_local_net: bool,
-    /// Whether the attacker knows which channels were kept.
-    pub knows_channels: bool,
+    /// Who the attacker is, in sentences.
+    pub attacker: String,
     /// The attacks that ran, one phrase each.
     pub attacks: Vec<String>,
     /// Further remarks, one sentence each.

@@ -44,14 +44,12 @@ pub(super) fn threat(record: &Record) -> view::Threat {
     let [search, verification] = &p.protocols;
     let pairs = |name: &str| {
         let protocol = name.parse().map(Protocol::of).ok();
-        let limits = [protocol.and_then(|protocol| protocol.training_images), attacker.pairs, Some(p.images[0])];
+        let limits = [protocol.and_then(|protocol| protocol.training_images), attacker.limit(), Some(p.images[0])];
         limits.into_iter().flatten().min().unwrap_or(0)
     };
     let inverted = verification.parse().ok().and_then(|fidelity| Protocol::of(fidelity).inversion);
     view::Threat {
-        pairs: pairs(verification),
-        knows_local_net: attacker.knows_local_net,
-        knows_channels: true,
+        attacker: attacker.describe(p.images[0]),
         attacks: [
             Some(
                 "a linear map from each 3×3 neighbourhood of features to the pixels under it, and kernel ridge regression from all \
@@ -85,11 +83,6 @@ pub(super) fn threat(record: &Record) -> view::Threat {
         remarks: vec![
             "Figures of the search come from short trainings and underestimate leakage; only verified figures are claims."
                 .to_owned(),
-            match attacker.knows_local_net {
-                true => "An attacker with more pairs or a larger decoder may recover more.",
-                false => "An attacker with more pairs, a larger decoder or the local net itself may recover more.",
-            }
-            .to_owned(),
             "The confidence is that over the draw of the evaluation images. It doesn't cover how far a stronger attack would get."
                 .to_owned(),
             "A mean hides a tail: read the 95th percentile and the maximum beside it.".to_owned(),

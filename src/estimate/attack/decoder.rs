@@ -44,7 +44,7 @@ impl<'a> DecoderAttack<'a> {
         let seed = request.stream("decoder order");
         let cycles = training.cycles();
         let total: usize = cycles.iter().sum();
-        let originals = bench.scored_images();
+        let (originals, labels) = (bench.scored_images(), bench.scored_labels());
         let mut before = 0;
         let mut attack = Attack::default();
         let mut best = None;
@@ -59,7 +59,7 @@ impl<'a> DecoderAttack<'a> {
             let scores = Scores::new(&reconstructions, &originals, self.laboratory)?;
             let gallery = || Gallery::pick(&scores, &reconstructions, &originals, self.laboratory);
             if !training.validated {
-                let (rows, gallery) = (scores.rows(request)?, Some(gallery()));
+                let (rows, gallery) = (scores.rows(request, labels)?, Some(gallery()));
                 let reconstructions = Reconstructions { scored: reconstructions, validation: Vec::new() };
                 return Ok(Attack { rows, gallery, curves: None, reconstructions });
             }
@@ -83,7 +83,7 @@ impl<'a> DecoderAttack<'a> {
                 }
             }
             let better = |row: &Measurement| improved.contains(&judged_by(row.metric));
-            for row in scores.rows(request)?.into_iter().filter(better) {
+            for row in scores.rows(request, labels)?.into_iter().filter(better) {
                 attack.rows.retain(|old| old.metric != row.metric);
                 attack.rows.push(row);
             }

@@ -21,7 +21,6 @@
 //! cycles that double the steps, until their mean PSNR stands still.
 
 use std::f32::consts::PI;
-use std::ops::ControlFlow;
 
 use crate::backbone::LocalNet;
 use crate::data::Region;
@@ -85,7 +84,7 @@ impl<'a> InversionAttack<'a> {
         let failed = |source| failed(request, source);
         let backbone = self.laboratory.backbone();
         let layer = *backbone.layer(&request.design.split).map_err(crate::features::FeatureError::from)?;
-        let mut net = LocalNet::new(backbone, &layer, &request.design.channels, self.laboratory.image_side());
+        let mut net = LocalNet::new(backbone, &layer, request.attacked(), self.laboratory.image_side());
         let spread = &bench.standardisation().inverse_sd;
         // A positive factor passes a ReLU.
         for param in net.params.0.iter_mut().rev().take(2) {
@@ -260,10 +259,7 @@ impl Estimator for InversionAttack<'_> {
         let descent = (self.descent.longest() * (tried + count)) as f64;
         let trial = (self.descent.steps * tried) as f64;
         let total = priors.len() as f64 * trial + descent;
-        let tell = |before: f64, now: f64| match watch.progress(self.name(), (before + now) / total) {
-            ControlFlow::Break(()) => Err(EstimateError::Interrupted),
-            ControlFlow::Continue(()) => Ok(()),
-        };
+        let tell = |before: f64, now: f64| watch.tell(self.name(), (before + now) / total);
 
         let mut seen = self.features(&bench, &bench.validation, tried)?;
         let validated = seen.clone();
@@ -312,7 +308,7 @@ impl Estimator for InversionAttack<'_> {
             Reconstructions { validation: found[..tried * size].to_vec(), scored: found[tried * size..].to_vec() };
         let originals = bench.scored_images();
         let scores = Scores::new(&reconstructions.scored, &originals, self.laboratory)?;
-        let mut measurements = scores.rows(request)?;
+        let mut measurements = scores.rows(request, bench.scored_labels())?;
         measurements.push(request.row(Metric::AttackConverged, f64::from(u8::from(left.is_some())), 0.0, 1));
         if let (Some(left), Some(mean)) = (left, measurements.iter().find(|row| row.metric == Metric::PsnrMean)) {
             let (value, std_error, n) = (mean.value + left, mean.std_error, mean.n as usize);

@@ -53,10 +53,7 @@ impl Estimator for KernelAttack<'_> {
         let start = std::time::Instant::now();
         let bench = self.laboratory.bench(request)?;
         let pixels = self.laboratory.image_side().pow(2) * 3;
-        let tell = |done: f64| match watch.progress(self.name(), done) {
-            std::ops::ControlFlow::Break(()) => Err(EstimateError::Interrupted),
-            std::ops::ControlFlow::Continue(()) => Ok(()),
-        };
+        let tell = |done: f64| watch.tell(self.name(), done);
         tell(0.0)?;
         let train = examples(&bench, &bench.training, EXAMPLES.min(VALUES / bench.input().len()).max(1))?;
         let images = bench.training.images_of(train.len());
@@ -91,7 +88,7 @@ impl Estimator for KernelAttack<'_> {
         let originals = bench.scored_images();
         let scores = Scores::new(&reconstructions.scored, &originals, self.laboratory)?;
         let seconds = start.elapsed().as_secs_f64();
-        let rows = scores.rows(request)?.into_iter();
+        let rows = scores.rows(request, bench.scored_labels())?.into_iter();
         let named = |row: Measurement| Some(Measurement { metric: row.metric.of(&Metric::KERNEL)?, seconds, ..row });
         let measurements = rows.filter_map(named).collect();
         let gallery = Some(Gallery::pick(&scores, &reconstructions.scored, &originals, self.laboratory));

@@ -99,11 +99,12 @@ impl Estimator for AttackLadder<'_> {
     }
 
     fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
-        let Protocol { training_images, inversion, .. } = request.protocol;
-        let pairs = [training_images, self.attacker.pairs].into_iter().flatten().min();
-        let inversion = inversion.filter(|_| self.attacker.knows_local_net);
-        let protocol = Protocol { training_images: pairs, inversion, ..request.protocol };
-        let request = &Request { protocol, ..*request };
+        let protocol = within(self.attacker, request.protocol);
+        let guess = match self.attacker.knows_channels {
+            true => None,
+            false => self.laboratory.guess_channels(request.design)?,
+        };
+        let request = &Request { protocol, guess: guess.as_ref(), ..*request };
         let mut closed = self.linear.estimate(request, watch)?.measurements;
         closed.extend(self.kernel.estimate(request, watch)?.measurements);
         let mut estimate = self.decoder.estimate(request, watch)?;
@@ -118,6 +119,13 @@ impl Estimator for AttackLadder<'_> {
     }
 }
 
+/// What of a protocol an attacker can do.
+fn within(attacker: Attacker, protocol: Protocol) -> Protocol {
+    let training_images = [protocol.training_images, attacker.limit()].into_iter().flatten().min();
+    let inversion = protocol.inversion.filter(|_| attacker.knows_local_net);
+    Protocol { training_images, inversion, ..protocol }
+}
+
 /// Raises a figure to the largest of the attacks in closed form, where that is larger.
 fn raise(row: &mut Measurement, closed: &[Measurement]) {
     let figure = row.metric;
@@ -125,6 +133,49 @@ fn raise(row: &mut Measurement, closed: &[Measurement]) {
     for name in names {
         if let Some(stronger) = closed.iter().find(|found| found.metric == name && found.value > row.value) {
             (row.value, row.std_error) = (stronger.value, stronger.std_error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measurement::Fidelity;
+
+    #[test]
+    fn an_attacker_does_what_he_has_the_means_for() {
+        let [quick, verification] = [Fidelity::Quick, Fidelity::QuickVerification].map(Protocol::of);
+        let strong = Attacker::default();
+        assert_eq!([within(strong, quick), within(strong, verification)], [quick, verification]);
+        let weak = Attacker { pairs: Some(200), knows_local_net: false, ..strong };
+        assert_eq!(within(weak, quick).training_images, Some(200));
+        assert_eq!(
+            (within(weak, verification).training_images, within(weak, verification).inversion),
+            (Some(200), None)
+        );
+        // Many pairs are no more than the protocol uses; without any he makes his own.
+        for pairs in [9_000, 0] {
+            assert_eq!(within(Attacker { pairs: Some(pairs), ..strong }, quick), quick);
+        }
+    }
+
+    #[test]
+    fn the_strongest_closed_form_raises_a_short_training() {
+        let row = |metric, value| Measurement {
+            design: "conv3_1-4-0011aabb".parse().unwrap(),
+            metric,
+            value,
+            std_error: 0.1,
+            n: 100,
+            fidelity: Fidelity::Quick,
+            seed: 1,
+            seconds: 1.0,
+        };
+        let closed = [row(Metric::LinearPsnrMean, 15.0), row(Metric::KernelPsnrMean, 17.0)];
+        for (trained, expected) in [(14.0, 17.0), (18.0, 18.0)] {
+            let mut found = row(Metric::PsnrMean, trained);
+            raise(&mut found, &closed);
+            assert_eq!(found.value, expected);
         }
     }
 }

@@ -39,7 +39,7 @@ impl Estimator for LinearAttack<'_> {
         let bench = self.laboratory.bench(request)?;
         let depth = bench.input().channels;
         let pairs = PAIRS_PER_WEIGHT * (9 * depth + 1);
-        let moments = bench.ridge_moments(pairs, &mut |done| watch.progress(self.name(), done))?;
+        let moments = bench.ridge_moments(pairs, &|done| watch.tell(self.name(), done))?;
         let originals = bench.validation_images();
         let all: Vec<usize> = (0..depth).collect();
         let mut best = None;
@@ -59,7 +59,7 @@ impl Estimator for LinearAttack<'_> {
         let (reconstructions, originals) = (bench.map_scored(&map)?, bench.scored_images());
         let scores = Scores::new(&reconstructions, &originals, self.laboratory)?;
         let seconds = start.elapsed().as_secs_f64();
-        let rows = scores.rows(request)?.into_iter();
+        let rows = scores.rows(request, bench.scored_labels())?.into_iter();
         let measurements = rows
             .filter_map(|row| Some(Measurement { metric: row.metric.of(&Metric::LINEAR)?, seconds, ..row }))
             .collect();

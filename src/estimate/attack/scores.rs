@@ -1,5 +1,7 @@
 //! How well every image was reconstructed.
 
+use std::collections::BTreeMap;
+
 use crate::estimate::bench::to_unit;
 use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{EstimateError, Request};
@@ -54,7 +56,8 @@ impl Scores {
         })
     }
 
-    pub(super) fn rows(&self, request: &Request<'_>) -> Result<Vec<Measurement>, EstimateError> {
+    /// The figures; `labels` are the images' classes.
+    pub(super) fn rows(&self, request: &Request<'_>, labels: &[u16]) -> Result<Vec<Measurement>, EstimateError> {
         let n = self.psnr.len();
         let psnr = Summary::of(&self.psnr)?;
         let ssim = Summary::of(&self.ssim)?;
@@ -67,11 +70,39 @@ impl Scores {
             row(Metric::PsnrPooled, pooled.mean, pooled.std_error),
             row(Metric::SsimMean, ssim.mean, ssim.std_error),
         ];
+        if let Some(class) = worst_class(&self.psnr, labels)? {
+            rows.push(request.row(Metric::PsnrWorstClass, class.mean, class.std_error, class.n as usize));
+        }
         if let Some(error_rate) = request.error_rate
             && let Some(upper) = metrics::quantile_upper(&self.psnr, 0.95, error_rate)?
         {
             rows.push(row(Metric::PsnrP95Upper, upper.max(psnr.p95), 0.0));
         }
         Ok(rows)
+    }
+}
+
+/// The class whose images are recovered best, in the mean: a mean over all classes may hide it.
+/// A class with a single image is passed over.
+fn worst_class(psnr: &[f64], labels: &[u16]) -> Result<Option<Summary>, MetricsError> {
+    let mut classes: BTreeMap<u16, Vec<f64>> = BTreeMap::new();
+    for (&value, &label) in psnr.iter().zip(labels) {
+        classes.entry(label).or_default().push(value);
+    }
+    let several = classes.values().filter(|values| values.len() > 1);
+    let summaries: Vec<Summary> = several.map(|values| Summary::of(values)).collect::<Result<_, _>>()?;
+    Ok(summaries.into_iter().max_by(|a, b| a.mean.total_cmp(&b.mean)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_that_is_recovered_best_is_found() {
+        let found = worst_class(&[10.0, 30.0, 12.0, 34.0, 14.0, 20.0], &[0, 7, 0, 7, 0, 3]).unwrap().unwrap();
+        assert_eq!((found.mean, found.n), (32.0, 2));
+        assert!((found.std_error - 2.0).abs() < 1e-12);
+        assert_eq!(worst_class(&[], &[]).unwrap().map(|found| found.n), None);
     }
 }

@@ -1,0 +1,125 @@
+//! The attacks end to end on a tiny layer: do they recover what is there to be recovered?
+
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::backbone::{Architecture, Backbone, LayerWeights};
+use crate::data::{ImageSet, Part, Parts, Region};
+use crate::estimate::{Estimate, Estimator, Laboratory, Request, Watch};
+use crate::features::FeatureCache;
+use crate::measurement::{Fidelity, Metric};
+use crate::nn::Device;
+use crate::protocol::{Descent, Protocol, Training};
+use crate::space::{ChannelChoice, Design};
+
+const SIDE: usize = 16;
+
+struct Silent;
+
+impl Watch for Silent {
+    fn progress(&self, _: &str, _: f64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Coloured waves; two classes that differ in their wavelength.
+fn images(part: Part, n: usize, phase: f32) -> ImageSet {
+    let pixel = |i: usize| {
+        let (image, y, x, c) = (i / (3 * SIDE * SIDE), i / (3 * SIDE) % SIDE, i / 3 % SIDE, i % 3);
+        let slope = 0.2 + 0.3 * (image % 2) as f32 + 0.02 * (image % 13) as f32;
+        let wave = (image as f32 * 1.3 + phase + slope * y as f32 + (0.2 + 0.1 * c as f32) * x as f32).sin();
+        (127.0 + 100.0 * wave) as u8
+    };
+    let labels = (0..n).map(|i| (i % 2) as u16).collect();
+    ImageSet::new(part, SIDE, Region::full(SIDE), (0..n * SIDE * SIDE * 3).map(pixel).collect(), labels).unwrap()
+}
+
+/// On VGG-16's first layer with made-up weights; its features are in `folder`.
+fn laboratory(folder: &std::path::Path) -> Laboratory {
+    let layer = Architecture::Vgg16.layers()[0];
+    let value = |i: usize| 0.04 * ((i * i * 7 + i * 13) % 1009) as f32 / 1009.0 - 0.02;
+    let weights = vec![LayerWeights {
+        weight: (0..9 * layer.in_channels * layer.out_channels).map(value).collect(),
+        bias: (0..layer.out_channels).map(|i| (i as f32).sin()).collect(),
+    }];
+    let parts = Parts::new(
+        images(Part::Training, 80, 0.0),
+        images(Part::Validation, 20, 0.4),
+        images(Part::Evaluation, 24, 0.9),
+        vec!["a".to_owned(), "b".to_owned()],
+    );
+    let backbone = Backbone::new(Architecture::Vgg16, weights).unwrap();
+    let laboratory = Laboratory::new(parts, backbone, FeatureCache::new(folder), Device::Cpu);
+    laboratory.prepare(&["conv1_1"], &AtomicBool::new(false), &mut |_| {}).unwrap();
+    laboratory
+}
+
+fn design(channels: &[u16]) -> Design {
+    Design { split: "conv1_1".to_owned(), channels: ChannelChoice::Set(channels.to_vec()) }
+}
+
+fn protocol() -> Protocol {
+    let training = Training { epochs: 3, doublings: 0, batch: 16, peak_rate: 4e-3, validated: true };
+    Protocol { attack: training, task: training, ..Protocol::of(Fidelity::QuickVerification) }
+}
+
+fn request(design: &Design) -> Request<'_> {
+    let fidelity = Fidelity::QuickVerification;
+    Request { design, fidelity, protocol: protocol(), seed: 1, settled_above: None, error_rate: None, guess: None }
+}
+
+fn mean(estimate: &Estimate, metric: Metric) -> f64 {
+    estimate.measurements.iter().find(|row| row.metric == metric).unwrap().value
+}
+
+#[test]
+fn inversion_recovers_images_from_many_features_without_a_decoder() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let all = design(&(0..64).collect::<Vec<u16>>());
+    let attack = InversionAttack::new(&laboratory, Descent { steps: 100, doublings: 1 }, None);
+    let found = attack.estimate(&request(&all), &Silent).unwrap();
+    let psnr = mean(&found, Metric::PsnrMean);
+    assert!(psnr > laboratory.floors().unwrap().best_constant + 15.0, "{psnr}");
+}
+
+#[test]
+fn more_pairs_make_the_kernel_attack_stronger_and_any_beat_the_mean_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let design = design(&[1, 5, 9, 30]);
+    let with = |pairs| {
+        let protocol = Protocol { training_images: Some(pairs), ..protocol() };
+        let request = Request { protocol, ..request(&design) };
+        mean(&KernelAttack::new(&laboratory).estimate(&request, &Silent).unwrap(), Metric::KernelPsnrMean)
+    };
+    let (few, many) = (with(16), with(80));
+    assert!(few > laboratory.floors().unwrap().best_constant && many > few + 1.0, "{few} {many}");
+}
+
+#[test]
+fn a_secret_channel_set_is_found_out_and_a_wrong_one_misleads() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let design = design(&[2, 17, 33, 60]);
+    assert_eq!(laboratory.guess_channels(&design).unwrap().as_ref(), Some(&design.channels));
+    let with = |guess: Option<&ChannelChoice>| {
+        let request = Request { guess, ..request(&design) };
+        mean(&KernelAttack::new(&laboratory).estimate(&request, &Silent).unwrap(), Metric::KernelPsnrMean)
+    };
+    let wrong = ChannelChoice::Set(vec![60, 33, 17, 2]);
+    assert_eq!(with(Some(&design.channels)), with(None));
+    assert!(with(Some(&wrong)) < with(None) - 2.0, "{} {}", with(Some(&wrong)), with(None));
+}
+
+#[test]
+fn without_pairs_a_shadow_recovers_less_than_a_decoder_with_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let design = design(&(0..16).collect::<Vec<u16>>());
+    let decoder = DecoderAttack::new(&laboratory).estimate(&request(&design), &Silent).unwrap();
+    let shadow = ShadowAttack::new(&laboratory).estimate(&request(&design), &Silent).unwrap();
+    let [decoder, shadow] = [decoder, shadow].map(|found| mean(&found, Metric::PsnrMean));
+    assert!(shadow.is_finite() && shadow < decoder, "{shadow} {decoder}");
+}
