@@ -276,6 +276,39 @@ mod tests {
     }
 
     #[test]
+    fn weight_moves_from_the_channel_that_leaks_to_the_one_that_is_noisy() {
+        let mut state = 11u64;
+        let mut random = move || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+        };
+        // Both carry the class: the first beside noise, the second beside less of its pixels' red.
+        let mut moments = MixingMoments::new(2, 2, 2, 2);
+        for _ in 0..20 {
+            let labels: Vec<u16> = (0..40).map(|i| i % 2).collect();
+            let pixels: Vec<f32> = (0..40 * 12).map(|_| random()).collect();
+            let values: Vec<f32> = (0..40 * 4)
+                .flat_map(|at| {
+                    let class = f32::from(labels[at / 4]) - 0.5;
+                    [class + 2.0 * random(), class + pixels[3 * at]]
+                })
+                .collect();
+            moments.add_pixels(&values, &pixels);
+            moments.add_classes(&values, &labels);
+        }
+        let ratio = |weight: f64| {
+            let mix = moments.solve(weight, 1, false).unwrap();
+            let [mut noisy, mut leaking, mut origin] = [[0.0]; 3];
+            mix.apply(&[1.0, 0.0], &mut noisy);
+            mix.apply(&[0.0, 1.0], &mut leaking);
+            mix.apply(&[0.0, 0.0], &mut origin);
+            ((leaking[0] - origin[0]) / (noisy[0] - origin[0])).abs()
+        };
+        let (useful, private) = (ratio(0.0), ratio(100.0));
+        assert!(useful > 2.0 && private < 0.5, "{useful} {private}");
+    }
+
+    #[test]
     fn combinations_are_standardised_and_nested() {
         let (moments, _) = moments();
         let two = moments.solve(1.0, 2, true).unwrap();

@@ -6,6 +6,7 @@
 //! proposes the same designs and ends with the same answer.
 
 mod model;
+mod monotone;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use crate::exec::{ExecError, Executor, Job};
 use crate::measurement::{DesignId, Evaluation, Metric, Outcome};
 use crate::protocol::Plan;
 use crate::solver::{self, Bound, Bounds, Forecast, Solution};
-use crate::space::Candidate;
+use crate::space::{Candidate, Design};
 use crate::surrogate::SurrogateError;
 use crate::verify::{self, MetricBound, Verdict};
 
@@ -245,7 +246,7 @@ impl Search<'_> {
         }
         let problem = self.problem;
         let mut models = self.fit()?;
-        let mut warnings = Vec::new();
+        let mut warnings = monotone::warnings(&self.leakage());
         let trusted = models.trusted(&mut warnings);
         // Measurements beyond the allowance, one per attempt at most.
         let mut extra = problem.plan.verification_attempts;
@@ -316,6 +317,15 @@ impl Search<'_> {
             relaxations,
             warnings,
         })
+    }
+
+    /// Mean PSNR of every measured design, with its standard error, dB.
+    fn leakage(&self) -> Vec<(&Design, f64, f64)> {
+        let of = |(index, evaluation): &(usize, Evaluation)| {
+            let row = evaluation.measurements().iter().find(|row| row.metric == Metric::PsnrMean)?;
+            Some((&self.problem.candidates[*index].design, row.value, row.std_error))
+        };
+        self.measured.iter().filter_map(of).collect()
     }
 
     fn fit(&self) -> Result<Models, SearchError> {

@@ -28,13 +28,23 @@ struct Subject {
     claims: Vec<Claim>,
 }
 
-/// Subjects that need no look at images to be known, and the hash of the weights that they were made with.
+/// Subjects that need no look at images to be known, and what they were measured with.
 struct Known {
     subject: Subject,
     space: Option<PathBuf>,
     weights: Option<PathBuf>,
-    /// Hash of the weights through the split layer.
-    weights_hash: Option<String>,
+    /// Hash of the weights that it was measured with.
+    weights_hash: WeightsHash,
+    /// Hash of the images that it was measured on.
+    data_hash: String,
+}
+
+/// Which weights were hashed.
+enum WeightsHash {
+    /// Those through the split layer.
+    Through(String),
+    /// Those through the deepest layer of the study's space.
+    Whole(String),
 }
 
 pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
@@ -56,9 +66,13 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
     };
     let assets = setup::assets(&space, &from, Some(&split))?;
     let layer = *assets.space.architecture().layer(&split)?;
-    if let Some(hash) = known.as_ref().and_then(|known| known.weights_hash.as_ref())
-        && assets.backbone.hash_through(&layer).to_hex().as_str() != hash
-    {
+    let same = match known.as_ref().map(|known| &known.weights_hash) {
+        Some(WeightsHash::Through(hash)) => assets.backbone.hash_through(&layer).to_hex().as_str() == hash,
+        // Another space may reach deeper.
+        Some(WeightsHash::Whole(hash)) => args.space.is_some() || assets.backbone.hash().to_hex().as_str() == hash,
+        None => true,
+    };
+    if !same {
         return Err(AppError::Flag {
             flag: "weights",
             value: assets.file.backbone.weights.display().to_string(),
@@ -74,6 +88,13 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
     laboratory.prepare(&[&split], interrupt::flag(), &mut |done| {
         progress.fraction("features of the local net", done);
     })?;
+    let mut remarks = Vec::new();
+    if known.as_ref().is_some_and(|known| known.data_hash != laboratory.parts().hash) {
+        remarks.push(
+            "These are other images than those that the claims were measured on: a difference may be theirs."
+                .to_owned(),
+        );
+    }
     let floors = laboratory.floors()?;
     let unsound = sanity(&laboratory, &floors)?;
     let subjects = match known {
@@ -112,6 +133,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
             findings,
             claims: subject.claims,
             objections,
+            remarks: remarks.clone(),
             gallery,
         };
         let folder = args.folders.reports.join(format!("{}-audit", view.name));
@@ -160,8 +182,9 @@ fn known(subject: &Path, args: &AuditArgs) -> Result<Known, AppError> {
             selection: manifest.selection.clone(),
             claims: manifest.claims.clone(),
         };
-        let weights_hash = Some(manifest.weights_hash.clone());
-        return Ok(Known { subject, space: None, weights: None, weights_hash });
+        let weights_hash = WeightsHash::Through(manifest.weights_hash.clone());
+        let data_hash = manifest.data_hash.clone();
+        return Ok(Known { subject, space: None, weights: None, weights_hash, data_hash });
     }
     let dir = read_study::folder(subject, &args.folders);
     let (_, record) = read_study::open(&dir)?;
@@ -178,7 +201,8 @@ fn known(subject: &Path, args: &AuditArgs) -> Result<Known, AppError> {
         },
         space: Some(record.provenance.space_file.clone().into()),
         weights: Some(record.provenance.weights_file.clone().into()),
-        weights_hash: None,
+        weights_hash: WeightsHash::Whole(record.provenance.weights_hash.clone()),
+        data_hash: record.provenance.data_hash.clone(),
     })
 }
 
@@ -242,6 +266,9 @@ fn print(view: &AuditView, page: &Path) {
     for claim in view.claims.iter().filter(|claim| claim.limit.is_some() && claim.metric != Metric::Accuracy) {
         let text = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| claim.metric.text(value));
         println!("  claimed of {}: at most {}, limit {}", claim.metric, text(claim.upper), text(claim.limit));
+    }
+    for remark in &view.remarks {
+        println!("  note: {remark}");
     }
     for objection in &view.objections {
         println!("  OBJECTION: {objection}");

@@ -50,6 +50,8 @@ pub struct AuditView {
     pub claims: Vec<Claim>,
     /// What speaks against the claims, or against the audit itself.
     pub objections: Vec<String>,
+    /// What must be known to read the figures, in sentences.
+    pub remarks: Vec<String>,
     /// Pictures, an attack each.
     #[serde(skip)]
     pub gallery: Vec<GallerySection>,
@@ -115,6 +117,7 @@ fn html(view: &AuditView) -> Result<String, ReportError> {
                 ),
             ),
             page::warnings(&view.objections, "objection"),
+            view.remarks.iter().map(|remark| page::paragraph("remark", remark)).collect(),
         ]
         .concat(),
     );
@@ -300,6 +303,7 @@ mod tests {
                 limit: Some(22.0),
             }],
             objections: objections.iter().map(|&text| text.to_owned()).collect(),
+            remarks: Vec::new(),
             gallery: Vec::new(),
         }
     }
