@@ -2,6 +2,7 @@
 
 mod audit;
 mod bench;
+mod channels;
 mod check;
 mod error;
 mod exported;
@@ -11,6 +12,7 @@ mod optimize;
 mod progress;
 mod read_study;
 mod report_view;
+mod score;
 mod setup;
 mod summary;
 
@@ -27,7 +29,9 @@ pub fn run(cli: Cli) -> Result<u8, AppError> {
         Command::Check(args) => check::run(&args),
         Command::Optimize(args) => optimize::run(&args),
         Command::Measure(args) => measure::run(&args),
+        Command::Channels(args) => channels::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Score(args) => score::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Show(args) => read_study::show(&args),
         Command::Report(args) => read_study::report(&args),

@@ -35,6 +35,8 @@ pub enum Command {
     Optimize(OptimizeArgs),
     /// Measure one design: accuracy of the cloud net, leakage under the decoder attack, cost
     Measure(MeasureArgs),
+    /// Score each output channel of a layer in closed form: utility and leakage
+    Channels(ChannelsArgs),
     /// Run every attack, the strongest too, on one design: a study's, a package's, or one by name
     Audit(AuditArgs),
     /// Print what a study measured
@@ -45,6 +47,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Run an exported local net on images and write their features
     Features(FeaturesArgs),
+    /// Score reconstructed images by the program's own metrics: those of another attack, for example
+    Score(ScoreArgs),
     /// Measure how fast this machine trains the nets of attack and task (half a minute)
     Bench(BenchArgs),
 }
@@ -200,6 +204,32 @@ pub struct MeasureArgs {
     pub json: bool,
 }
 
+/// `privynet channels`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  privynet channels --space spaces/fashion-mnist-vgg16/space.yaml --split conv3_3 --json"
+)]
+pub struct ChannelsArgs {
+    /// The search space's file
+    #[arg(long, value_name = "FILE")]
+    pub space: PathBuf,
+    /// The split layer
+    #[arg(long, value_name = "LAYER")]
+    pub split: String,
+    /// Folder for cached features
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Images and weights.
+    #[command(flatten)]
+    pub assets: AssetArgs,
+    /// What computes.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Print one JSON object per channel, a line each, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `privynet audit`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  privynet audit fashion-mnist-vgg16-budget\n  \
@@ -329,6 +359,21 @@ pub struct FeaturesArgs {
     /// Folder for the features (NumPy files); beside each image where absent
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// `privynet score`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  privynet score victims reconstructions\n\n\
+    Images are paired by file name without extension. Reconstructions should be PNG files: JPEG changes the pixels that are \
+    scored.")]
+pub struct ScoreArgs {
+    /// Folder of the original images
+    pub originals: PathBuf,
+    /// Folder of their reconstructions, of the same names and sizes
+    pub reconstructions: PathBuf,
+    /// Print one JSON object per image, a line each, and nothing else
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `privynet bench`.

@@ -15,6 +15,7 @@ mod spec;
 use std::fmt;
 
 pub use error::DataError;
+pub use folder::{RgbImage, image_files, read_rgb};
 pub use images::{ImageSet, Region};
 pub use spec::{Duplicates, PartsSpec, Source};
 

@@ -83,6 +83,35 @@ fn is_image(path: &Path) -> bool {
     ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
+/// The JPEG and PNG files of a folder, sorted by name.
+///
+/// # Errors
+/// [`DataError::Read`] where it can't be listed.
+pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    Ok(visible(folder)?.into_iter().filter(|path| is_image(path)).collect())
+}
+
+/// An image of any size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RgbImage {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// RGB bytes, row by row.
+    pub pixels: Vec<u8>,
+}
+
+/// Decodes one image.
+///
+/// # Errors
+/// [`DataError::Read`] or [`DataError::Decode`].
+pub fn read_rgb(path: &Path) -> Result<RgbImage, DataError> {
+    let decoded = open(path)?.decode().map_err(|source| DataError::Decode { path: path.to_path_buf(), source })?;
+    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
+    Ok(RgbImage { width, height, pixels: decoded.into_rgb8().into_raw() })
+}
+
 fn open(path: &Path) -> Result<ImageReader<std::io::BufReader<fs::File>>, DataError> {
     let fail = |source| DataError::Read { path: path.to_path_buf(), source };
     ImageReader::open(path).map_err(fail)?.with_guessed_format().map_err(fail)

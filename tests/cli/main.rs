@@ -2,4 +2,5 @@
 
 mod bad_input;
 mod main_job;
+mod score;
 mod support;
