@@ -35,18 +35,25 @@ fn images(part: Part, n: usize, phase: f32) -> ImageSet {
     ImageSet::new(part, SIDE, Region::full(SIDE), (0..n * SIDE * SIDE * 3).map(pixel).collect(), labels).unwrap()
 }
 
+/// A channel of the layer that is zero on all images.
+const DEAD: u16 = 63;
+
 /// On VGG-16's first layer with made-up weights; its features are in `folder`.
 fn laboratory(folder: &std::path::Path) -> Laboratory {
+    laboratory_on(folder, images(Part::Evaluation, 24, 0.9))
+}
+
+fn laboratory_on(folder: &std::path::Path, evaluation: ImageSet) -> Laboratory {
     let layer = Architecture::Vgg16.layers()[0];
     let value = |i: usize| 0.04 * ((i * i * 7 + i * 13) % 1009) as f32 / 1009.0 - 0.02;
     let weights = vec![LayerWeights {
         weight: (0..9 * layer.in_channels * layer.out_channels).map(value).collect(),
-        bias: (0..layer.out_channels).map(|i| (i as f32).sin()).collect(),
+        bias: (0..layer.out_channels).map(|i| if i == usize::from(DEAD) { -1e4 } else { (i as f32).sin() }).collect(),
     }];
     let parts = Parts::new(
         images(Part::Training, 80, 0.0),
         images(Part::Validation, 20, 0.4),
-        images(Part::Evaluation, 24, 0.9),
+        evaluation,
         vec!["a".to_owned(), "b".to_owned()],
     );
     let backbone = Backbone::new(Architecture::Vgg16, weights).unwrap();
@@ -82,6 +89,44 @@ fn inversion_recovers_images_from_many_features_without_a_decoder() {
     let found = attack.estimate(&request(&all), &Silent).unwrap();
     let psnr = mean(&found, Metric::PsnrMean);
     assert!(psnr > laboratory.floors().unwrap().best_constant + 15.0, "{psnr}");
+}
+
+#[test]
+fn features_that_carry_nothing_give_no_attack_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let dead = design(&[DEAD]);
+    let floors = laboratory.floors().unwrap();
+    let nothing = floors.best_constant.max(floors.mean_colour) + 0.5;
+    let decoder = DecoderAttack::new(&laboratory).estimate(&request(&dead), &Silent).unwrap();
+    let start = decoder.reconstructions.clone();
+    let descent = Descent { steps: 50, doublings: 1 };
+    let inversion = InversionAttack::new(&laboratory, descent, start.as_ref());
+    let found = [
+        mean(&LinearAttack::new(&laboratory).estimate(&request(&dead), &Silent).unwrap(), Metric::LinearPsnrMean),
+        mean(&KernelAttack::new(&laboratory).estimate(&request(&dead), &Silent).unwrap(), Metric::KernelPsnrMean),
+        mean(&decoder, Metric::PsnrMean),
+        mean(&inversion.estimate(&request(&dead), &Silent).unwrap(), Metric::PsnrMean),
+    ];
+    assert!(found.iter().all(|&psnr| psnr < nothing), "{found:?}, at most {nothing}");
+}
+
+#[test]
+fn no_training_sees_an_evaluation_image() {
+    let design = design(&[1, 5, 9]);
+    let with = |evaluation: ImageSet| {
+        let folder = tempfile::tempdir().unwrap();
+        let laboratory = laboratory_on(folder.path(), evaluation);
+        let attacks: [&dyn Estimator; 3] =
+            [&LinearAttack::new(&laboratory), &KernelAttack::new(&laboratory), &DecoderAttack::new(&laboratory)];
+        attacks.map(|attack| attack.estimate(&request(&design), &Silent).unwrap().reconstructions.unwrap())
+    };
+    // What the attackers make of their own validation images depends on nothing of the evaluation part.
+    let (some, others) = (with(images(Part::Evaluation, 24, 0.9)), with(images(Part::Evaluation, 16, 2.2)));
+    for (some, other) in some.iter().zip(&others) {
+        assert!(!some.validation.is_empty() && some.validation == other.validation);
+        assert_ne!(some.scored.len(), other.scored.len());
+    }
 }
 
 #[test]
