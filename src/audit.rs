@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Attacker;
 use crate::estimate::{
     DecoderAttack, Estimate, EstimateError, Estimator, Gallery, InversionAttack, KernelAttack, Laboratory,
     LinearAttack, Reconstructions, Request, ShadowAttack, Watch, mean_psnr_of,
@@ -34,7 +35,7 @@ impl Effort {
     pub fn quick() -> Self {
         Self {
             decoder: DecoderKind::Strong { width: 64, blocks: 4 },
-            training: Training { epochs: 2, doublings: 2, ..Self::base() },
+            training: Training { epochs: 2, doublings: 3, ..Self::base() },
             descent: Descent { steps: 150, doublings: 2 },
             inverted: 64,
         }
@@ -44,14 +45,14 @@ impl Effort {
     pub fn full() -> Self {
         Self {
             decoder: DecoderKind::Strong { width: 128, blocks: 8 },
-            training: Training { epochs: 4, doublings: 3, ..Self::base() },
+            training: Training { epochs: 4, doublings: 4, ..Self::base() },
             descent: Descent { steps: 300, doublings: 3 },
             inverted: 256,
         }
     }
 
     fn base() -> Training {
-        Protocol::of(Fidelity::StandardVerification).attack
+        Protocol::of(Fidelity::QuickVerification).attack
     }
 
     /// The same with so many times the width (decoder) and epochs: for showing that more changes nothing.
@@ -117,6 +118,20 @@ impl Attack {
     /// Whether it starts with less than the pairs: then it says nothing of how well an attack was trained that has them.
     pub fn lacks_pairs(self) -> bool {
         matches!(self, Self::SecretChannels | Self::Shadow)
+    }
+
+    /// Whether `attacker` can mount it.
+    pub fn is_within(self, attacker: Attacker) -> bool {
+        let makes_pairs = attacker.knows_local_net && attacker.knows_channels;
+        match self {
+            Self::Linear | Self::Kernel | Self::ReferenceDecoder | Self::StrongDecoder | Self::PerceptualDecoder => {
+                attacker.limit().is_some() || attacker.pairs.is_none() || makes_pairs
+            }
+            // Pairs betray the channels.
+            Self::Inversion => attacker.knows_local_net && (attacker.knows_channels || attacker.pairs != Some(0)),
+            Self::SecretChannels => attacker.knows_local_net,
+            Self::Shadow => true,
+        }
     }
 
     /// What the attacker must have.
@@ -232,7 +247,7 @@ impl Finding {
     }
 }
 
-/// Runs `attacks` on `design`; `seed` is that of initial weights and batches.
+/// Runs `attacks` on `design`, with no more pairs than `attacker` holds; `seed` is that of initial weights and batches.
 ///
 /// # Errors
 /// [`EstimateError`], also where `watch` interrupts.
@@ -240,12 +255,14 @@ pub fn run(
     laboratory: &Laboratory,
     design: &Design,
     attacks: &[Attack],
+    attacker: Attacker,
     effort: &Effort,
     seed: u64,
     watch: &dyn Watch,
 ) -> Result<Vec<Finding>, EstimateError> {
     let fidelity = Fidelity::QuickVerification;
-    let base = Protocol::of(fidelity);
+    let training_images = attacker.limit();
+    let base = Protocol { training_images, ..Protocol::small_decoder() };
     let request =
         |protocol| Request { design, fidelity, protocol, seed, settled_above: None, error_rate: None, guess: None };
     let deep = Protocol { decoder: effort.decoder, attack: effort.training, ..base };
@@ -314,11 +331,11 @@ fn identified(laboratory: &Laboratory, design: &Design, guess: &ChannelChoice) -
     )
 }
 
-/// What the findings say against the claims, in words.
-pub fn objections(findings: &[Finding], claims: &[Claim]) -> Vec<String> {
+/// What the findings of attacks within `attacker`'s means say against the claims, in words.
+pub fn objections(findings: &[Finding], claims: &[Claim], attacker: Attacker) -> Vec<String> {
     let mut objections = Vec::new();
     for claim in claims {
-        for finding in findings {
+        for finding in findings.iter().filter(|finding| finding.attack.is_within(attacker)) {
             let Some(reached) = finding.reached(claim.metric) else {
                 continue;
             };
@@ -386,8 +403,9 @@ mod tests {
 
     #[test]
     fn what_exceeds_a_claim_or_a_limit_is_said() {
-        let found =
-            |mean, extended| objections(&[finding(Attack::StrongDecoder, mean, extended)], &[claim(21.0, 22.0)]);
+        let found = |mean, extended| {
+            objections(&[finding(Attack::StrongDecoder, mean, extended)], &[claim(21.0, 22.0)], Attacker::default())
+        };
         assert!(found(20.5, Some(20.9)).is_empty());
         assert!(found(20.5, Some(21.5))[0].contains("beyond the 21.0"), "{:?}", found(20.5, Some(21.5)));
         assert!(found(22.5, None)[0].contains("beyond the limit of 22.0"));
@@ -398,8 +416,20 @@ mod tests {
         let linear = finding(Attack::Linear, 20.0, None);
         let lost = finding(Attack::StrongDecoder, 19.0, None);
         let open = Finding { converged: Some(false), ..finding(Attack::Inversion, 18.0, None) };
-        let found = objections(&[linear, lost, open], &[]);
+        let found = objections(&[linear, lost, open], &[], Attacker::default());
         assert_eq!(found.len(), 2);
         assert!(found[0].contains("loses to the linear map") && found[1].contains("still improving"));
+    }
+
+    #[test]
+    fn what_an_attacker_cannot_mount_is_no_objection() {
+        let found = [finding(Attack::Inversion, 30.0, None)];
+        let blind = Attacker { knows_local_net: false, ..Attacker::default() };
+        assert_eq!(objections(&found, &[claim(21.0, 22.0)], Attacker::default()).len(), 1);
+        assert!(objections(&found, &[claim(21.0, 22.0)], blind).is_empty());
+        // Who must find out the channels has no pairs of the true ones.
+        let guessing = Attacker { pairs: Some(0), knows_channels: false, ..Attacker::default() };
+        let mountable = |attacker| Attack::ALL.into_iter().filter(|attack| attack.is_within(attacker)).count();
+        assert_eq!([Attacker::default(), blind, guessing].map(mountable), [8, 6, 2]);
     }
 }

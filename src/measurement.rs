@@ -203,9 +203,9 @@ named_enum! {
         Thorough = "thorough",
         /// The published peer script's protocol, for figures laid side by side with its table.
         Reference = "reference",
-        /// Fresh seeds, all images, a converged reference decoder: the claim of a quick study.
+        /// A fresh seed, all images, a deep decoder trained until its curve tells its end: the claim of a quick study.
         QuickVerification = "quick_verification",
-        /// Fresh seeds, all images, a converged strong decoder: the claim of a standard study.
+        /// The same with several seeds, a wider decoder and longer training: the claim of a standard study.
         StandardVerification = "standard_verification",
         /// As standard, with the largest decoder and the longest training: the claim of a thorough study.
         ThoroughVerification = "thorough_verification",

@@ -11,6 +11,7 @@ use super::setup::{self, Assets};
 use super::{AppError, exit, interrupt};
 use crate::audit::{self, Attack, Effort, Finding};
 use crate::cli::{AttackArg, AuditArgs};
+use crate::config::Attacker;
 use crate::estimate::{Laboratory, Watch, sanity};
 use crate::export::{self, Claim};
 use crate::features::FeatureCache;
@@ -26,6 +27,8 @@ struct Subject {
     design: Design,
     selection: String,
     claims: Vec<Claim>,
+    /// Whom the claims are about.
+    attacker: Attacker,
 }
 
 /// Subjects that need no look at images to be known, and what they were measured with.
@@ -101,7 +104,13 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
         Some(known) => vec![known.subject],
         None => measure::chosen(&split, &args.depth, &args.selection, &laboratory)?
             .into_iter()
-            .map(|(design, selection)| Subject { name: None, design, selection, claims: Vec::new() })
+            .map(|(design, selection)| Subject {
+                name: None,
+                design,
+                selection,
+                claims: Vec::new(),
+                attacker: Attacker::default(),
+            })
             .collect(),
     };
     let effort = if args.full { Effort::full() } else { Effort::quick() }.scaled(usize::from(args.scale));
@@ -109,8 +118,14 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
     let mut code = exit::DONE;
     for subject in subjects {
         let watch = Watcher { progress: &progress, design: subject.design.id().to_string() };
-        let findings = audit::run(&laboratory, &subject.design, &attacks, &effort, args.seed, &watch)?;
-        let mut objections = audit::objections(&findings, &subject.claims);
+        let findings =
+            audit::run(&laboratory, &subject.design, &attacks, subject.attacker, &effort, args.seed, &watch)?;
+        let mut objections = audit::objections(&findings, &subject.claims, subject.attacker);
+        let beyond = findings.iter().filter(|finding| !finding.attack.is_within(subject.attacker));
+        let beyond = beyond.map(|finding| {
+            format!("The claims are about an attacker who can't mount this attack: {}.", finding.attack.title())
+        });
+        let remarks = remarks.iter().cloned().chain(beyond).collect();
         objections.extend(unsound.clone());
         let id = subject.design.id();
         let gallery = findings.iter().filter_map(pictures).collect();
@@ -133,7 +148,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
             findings,
             claims: subject.claims,
             objections,
-            remarks: remarks.clone(),
+            remarks,
             gallery,
         };
         let folder = args.folders.reports.join(format!("{}-audit", view.name));
@@ -181,6 +196,7 @@ fn known(subject: &Path, args: &AuditArgs) -> Result<Known, AppError> {
             design: manifest.design.clone(),
             selection: manifest.selection.clone(),
             claims: manifest.claims.clone(),
+            attacker: manifest.attacker,
         };
         let weights_hash = WeightsHash::Through(manifest.weights_hash.clone());
         let data_hash = manifest.data_hash.clone();
@@ -198,6 +214,7 @@ fn known(subject: &Path, args: &AuditArgs) -> Result<Known, AppError> {
             design: chosen.design.clone(),
             selection: chosen.selection.clone(),
             claims: record.chosen_verdict().map(export::claims).unwrap_or_default(),
+            attacker: record.budgets.attacker,
         },
         space: Some(record.provenance.space_file.clone().into()),
         weights: Some(record.provenance.weights_file.clone().into()),

@@ -123,7 +123,7 @@ struct Estimate {
     disk: u64,
 }
 
-/// A rough cost of the study: the reference decoder's and classifier's operations over the plan's trainings.
+/// A rough cost of the study: the operations of decoder, classifier and inversion over the plan's trainings.
 fn estimate(assets: &setup::Assets, admission: &Admission, plan: &Plan) -> Result<Estimate, AppError> {
     use crate::nn::{NetSpec, Shape};
     let parts = &assets.parts;
@@ -134,17 +134,22 @@ fn estimate(assets: &setup::Assets, admission: &Admission, plan: &Plan) -> Resul
             continue;
         };
         let input = Shape::new(cost.side, cost.side, slot.depth);
-        let decoder = NetSpec::reference_decoder(input, side)?.macs_per_image()? as f64;
         let classifier = NetSpec::reference_classifier(input, parts.class_names.len())?.macs_per_image()? as f64;
         let training = |fidelity| {
             let protocol = Protocol::of(fidelity);
             let n = protocol.training_images.map_or(parts.training.len(), |n| n.min(parts.training.len())) as f64;
             let attack: usize = protocol.attack.cycles().iter().sum();
-            // Forward and backward are three times the forward pass.
-            3.0 * n * (attack as f64 * decoder + protocol.task.epochs as f64 * classifier)
+            let decoder = protocol.decoder.spec(input, side)?.macs_per_image()? as f64;
+            // Of an inversion all images take all steps; its trials take about as many again.
+            let inversion = protocol.inversion.map_or(0, |i| 2 * i.images * i.descent.longest()) as f64;
+            // Forward and backward are three times the forward pass; without gradients of weights, twice.
+            Ok::<f64, AppError>(
+                3.0 * n * (attack as f64 * decoder + protocol.task.epochs as f64 * classifier)
+                    + 2.0 * inversion * cost.macs.0 as f64,
+            )
         };
-        search += count as f64 * training(plan.search);
-        verification += count as f64 * training(plan.verification);
+        search += count as f64 * training(plan.search)?;
+        verification += count as f64 * training(plan.verification)?;
         weight += count as f64;
     }
     let layers: Vec<&str> = admission.splits.values().map(|(layer, _)| layer.name).collect();

@@ -80,6 +80,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         objections: verdict.map(|v| v.objections.clone()).unwrap_or_default(),
         cloud_net: trained.filter(|_| cloud_net.is_some()).map(|(_, net)| net),
         confidence: record.budgets.confidence,
+        attacker: record.budgets.attacker,
         threat_model: threat_model(&record),
         protocol: verdict.map(|v| v.fidelity.to_string()),
         seeds: verdict.map(|v| v.seeds.clone()).unwrap_or_default(),

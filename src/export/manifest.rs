@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::FloatPrecision;
+use crate::config::{Attacker, FloatPrecision};
 use crate::measurement::Metric;
 use crate::record::CostRecord;
 use crate::search::Status;
@@ -57,7 +57,10 @@ pub struct Manifest {
     pub cloud_net: Option<CloudNetRecord>,
     /// Joint confidence of the leakage bounds.
     pub confidence: f64,
-    /// The attack behind the figures, in words.
+    /// Whom the figures hold against.
+    #[serde(default)]
+    pub attacker: Attacker,
+    /// The same, and the attacks behind the figures, in words.
     pub threat_model: String,
     /// Protocol of the verification.
     pub protocol: Option<String>,

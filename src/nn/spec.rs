@@ -216,8 +216,9 @@ impl NetSpec {
     }
 
     /// The deep decoder: 3×3 convolution to `width` and ReLU, `blocks` residual blocks, per octave (a convolution, ReLU, pixel
-    /// shuffle to half the width, a residual block), a convolution to 3, sigmoid. Half the width at twice the side is half
-    /// the work: the depth is where it is cheap, at the features' resolution.
+    /// shuffle to half the width, a residual block), a convolution to 3, sigmoid. Half the width at twice the side is as much
+    /// work: the depth is where it is cheap, at the features' resolution. Features of the image's own side have half the width
+    /// throughout.
     ///
     /// # Errors
     /// As [`NetSpec::reference_decoder`].
@@ -225,9 +226,9 @@ impl NetSpec {
         const LEAST_WIDTH: usize = 24;
         let octaves = octaves("strong decoder", input, image_side)?;
         let residual = |channels| Layer::Residual { channels, relu: false };
+        let mut width = if octaves == 0 { (width / 2).max(LEAST_WIDTH) } else { width };
         let mut layers = vec![conv(input.channels, width, true)];
         layers.extend(std::iter::repeat_n(residual(width), blocks));
-        let mut width = width;
         for _ in 0..octaves {
             let next = (width / 2).max(LEAST_WIDTH);
             layers.extend([conv(width, 4 * next, true), Layer::PixelShuffle2, residual(next)]);

@@ -39,7 +39,7 @@ fn images_that_cannot_be_paired_are_named() {
         assert_eq!(output.status.code(), Some(2), "{message}");
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     };
-    refused(&["guess", "cannot be read"]);
+    refused(&["cannot read `guess`"]);
     write(&space, "guess/b.png", 16, 100);
     refused(&["guess", "no image here is named \"a\""]);
     write(&space, "guess/a.png", 18, 100);

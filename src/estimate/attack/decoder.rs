@@ -12,8 +12,8 @@ use crate::estimate::bench::{Aim, Bench};
 use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
-use crate::nn::{NetSpec, NnError};
-use crate::protocol::{DecoderKind, ImageLoss};
+use crate::nn::NnError;
+use crate::protocol::ImageLoss;
 
 /// By how much (dB) an attack in training must exceed a limit to settle that it is broken.
 const SETTLED_BY: f64 = 1.0;
@@ -34,11 +34,7 @@ impl<'a> DecoderAttack<'a> {
     fn train(&self, bench: &Bench<'_>, request: &Request<'_>, watch: &dyn Watch) -> Result<Attack, EstimateError> {
         let failed = |source| training_failed(request, source);
         let image_side = self.laboratory.image_side();
-        let spec = match request.protocol.decoder {
-            DecoderKind::Reference => NetSpec::reference_decoder(bench.input(), image_side),
-            DecoderKind::Strong { width, blocks } => NetSpec::strong_decoder(bench.input(), image_side, width, blocks),
-        }
-        .map_err(failed)?;
+        let spec = request.protocol.decoder.spec(bench.input(), image_side).map_err(failed)?;
         let mut net = bench.build(&spec, request.stream(self.name())).map_err(failed)?;
         let training = request.protocol.attack;
         let seed = request.stream("decoder order");

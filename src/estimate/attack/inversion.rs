@@ -40,23 +40,25 @@ struct Prior {
     variation: f32,
     /// μ; from grey where there is none, else from the decoder's reconstruction.
     anchor: Option<f32>,
+    /// Peak of Adam's step, in units of the pixels' range.
+    rate: f32,
 }
 
-/// Those that are tried.
-const PRIORS: [Prior; 6] = [
-    Prior { variation: 0.05, anchor: None },
-    Prior { variation: 0.25, anchor: None },
-    Prior { variation: 0.02, anchor: Some(1e-4) },
-    Prior { variation: 0.02, anchor: Some(1e-3) },
-    Prior { variation: 0.02, anchor: Some(1e-2) },
-    Prior { variation: 0.02, anchor: Some(1e-1) },
+/// Those that are tried. Shallow local nets let go of the decoder's reconstruction in large steps; deep ones, whose loss is
+/// rugged, lose it so: at conv3_1 with 4 channels of Fashion-MNIST 600 steps gain 0.00 dB on the decoder at a rate of 0.05 and
+/// 0.10 dB at 0.01; at conv2_1 400 steps gain 6.0 and 5.1 dB.
+const PRIORS: [Prior; 7] = [
+    Prior { variation: 0.05, anchor: None, rate: 0.05 },
+    Prior { variation: 0.25, anchor: None, rate: 0.05 },
+    Prior { variation: 0.02, anchor: Some(1e-4), rate: 0.05 },
+    Prior { variation: 0.02, anchor: Some(1e-2), rate: 0.05 },
+    Prior { variation: 0.02, anchor: Some(1e-4), rate: 0.01 },
+    Prior { variation: 0.02, anchor: Some(1e-2), rate: 0.01 },
+    Prior { variation: 0.02, anchor: Some(1e-1), rate: 0.01 },
 ];
 
 /// Validation images that they are tried on.
 const TRIED_ON: usize = 16;
-
-/// Peak of Adam's step, in units of the pixels' range.
-const RATE: f32 = 0.05;
 
 /// A cycle that gains less than this on validation images, dB, is one that stands still.
 const FLAT_DB: f64 = 0.1;
@@ -174,7 +176,7 @@ impl Search<'_> {
             if self.grey {
                 average_colours(&mut gradient);
             }
-            let rate = RATE * 0.5 * (1.0 + (PI * step as f32 / steps as f32).cos());
+            let rate = self.prior.rate * 0.5 * (1.0 + (PI * step as f32 / steps as f32).cos());
             let powers = [0.9f32, 0.999].map(|beta| 1.0 - beta.powi(step as i32 + 1));
             for (at, x) in x.iter_mut().enumerate() {
                 if !self.is_content(at % size) {

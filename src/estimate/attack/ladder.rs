@@ -99,7 +99,7 @@ impl Estimator for AttackLadder<'_> {
     }
 
     fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
-        let protocol = within(self.attacker, request.protocol);
+        let protocol = request.protocol.within(self.attacker);
         let guess = match self.attacker.knows_channels {
             true => None,
             false => self.laboratory.guess_channels(request.design)?,
@@ -119,13 +119,6 @@ impl Estimator for AttackLadder<'_> {
     }
 }
 
-/// What of a protocol an attacker can do.
-fn within(attacker: Attacker, protocol: Protocol) -> Protocol {
-    let training_images = [protocol.training_images, attacker.limit()].into_iter().flatten().min();
-    let inversion = protocol.inversion.filter(|_| attacker.knows_local_net);
-    Protocol { training_images, inversion, ..protocol }
-}
-
 /// Raises a figure to the largest of the attacks in closed form, where that is larger.
 fn raise(row: &mut Measurement, closed: &[Measurement]) {
     let figure = row.metric;
@@ -141,23 +134,6 @@ fn raise(row: &mut Measurement, closed: &[Measurement]) {
 mod tests {
     use super::*;
     use crate::measurement::Fidelity;
-
-    #[test]
-    fn an_attacker_does_what_he_has_the_means_for() {
-        let [quick, verification] = [Fidelity::Quick, Fidelity::QuickVerification].map(Protocol::of);
-        let strong = Attacker::default();
-        assert_eq!([within(strong, quick), within(strong, verification)], [quick, verification]);
-        let weak = Attacker { pairs: Some(200), knows_local_net: false, ..strong };
-        assert_eq!(within(weak, quick).training_images, Some(200));
-        assert_eq!(
-            (within(weak, verification).training_images, within(weak, verification).inversion),
-            (Some(200), None)
-        );
-        // Many pairs are no more than the protocol uses; without any he makes his own.
-        for pairs in [9_000, 0] {
-            assert_eq!(within(Attacker { pairs: Some(pairs), ..strong }, quick), quick);
-        }
-    }
 
     #[test]
     fn the_strongest_closed_form_raises_a_short_training() {

@@ -68,7 +68,7 @@ fn design(channels: &[u16]) -> Design {
 
 fn protocol() -> Protocol {
     let training = Training { epochs: 3, doublings: 0, batch: 16, peak_rate: 4e-3, validated: true };
-    Protocol { attack: training, task: training, ..Protocol::of(Fidelity::QuickVerification) }
+    Protocol { attack: training, task: training, ..Protocol::small_decoder() }
 }
 
 fn request(design: &Design) -> Request<'_> {
