@@ -10,8 +10,9 @@ use crate::config::{MOST_WEIGHT, SelectionsEntry};
 use crate::features::ChannelScores;
 use crate::space::{ChannelChoice, LayerInsight};
 
-/// Part of a layer's live channels that pruned-random drops before it draws: the worst by Fisher score
-/// (Li et al. 2017, §4.3 prune the channels that help the task least, then draw so that the set can't be guessed).
+/// Part of a layer's live channels that pruned-random drops before it draws for being the worst by Fisher score, and as many
+/// again for leaking most (Li et al. 2017, §4.3 prune the channels that help the task least and those that leak most, then draw
+/// so that the set can't be guessed).
 pub const PRUNED_FRACTION: f64 = 0.25;
 
 /// A rule that picks D′ channels of a layer. Dead channels (zero on all data) are never picked.
@@ -26,7 +27,8 @@ pub enum Selection {
         /// Number of the draw.
         seed: u32,
     },
-    /// A uniform draw from what is left when the worst [`PRUNED_FRACTION`] by Fisher score are dropped. Nested too.
+    /// A uniform draw from what is left when the worst [`PRUNED_FRACTION`] by Fisher score, and the worst by what a linear map
+    /// recovers from the channel alone, are dropped. Nested too.
     PrunedRandom {
         /// Number of the draw.
         seed: u32,
@@ -80,10 +82,11 @@ impl Selection {
             Self::Random { seed } => shuffled(live, split, "random", seed),
             Self::PrunedRandom { seed } => {
                 let keep = live.len() - (live.len() as f64 * PRUNED_FRACTION) as usize;
-                let mut best = by_fisher(live, scores);
-                best.truncate(keep);
-                best.sort_unstable();
-                shuffled(best, split, "pruned-random", seed)
+                let useful = by_fisher(live.clone(), scores);
+                let mut private = by_leakage(live.clone(), insight);
+                private.truncate(keep);
+                let kept = |channel: &u16| useful[..keep].contains(channel) && private.contains(channel);
+                shuffled(live.into_iter().filter(kept).collect(), split, "pruned-random", seed)
             }
             Self::Balanced { weight } => insight.moments.balanced(&live, f64::from(weight) / 100.0, depth),
             Self::Mixed { .. } => return insight.mix(self)?.mix.first(depth).map(ChannelChoice::Mix),
@@ -150,6 +153,14 @@ fn by_fisher(mut channels: Vec<u16>, scores: &ChannelScores) -> Vec<u16> {
     let score = |channel: &u16| scores.fisher_map[usize::from(*channel)];
     channels.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.cmp(b)));
     channels
+}
+
+/// `channels` from the one that leaks least by itself to the one that leaks most; ties in the layer's order.
+fn by_leakage(channels: Vec<u16>, insight: &LayerInsight) -> Vec<u16> {
+    let leakage = |channel: u16| (channel, insight.moments.linear_attack_psnr(&[channel]));
+    let mut scored: Vec<(u16, f64)> = channels.into_iter().map(leakage).collect();
+    scored.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+    scored.into_iter().map(|(channel, _)| channel).collect()
 }
 
 /// `channels` in an order that depends on the layer, the rule and the draw's number alone.
@@ -219,7 +230,7 @@ mod tests {
         let scores = &insight.scores;
         for selection in all().into_iter().filter(|selection| selection.mixing().is_none()) {
             let small = chosen(selection, "conv1_2", 8, &insight).unwrap();
-            let large = chosen(selection, "conv1_2", 32, &insight).unwrap();
+            let large = chosen(selection, "conv1_2", 28, &insight).unwrap();
             assert_eq!(small.len(), 8);
             assert!(small.iter().all(|c| large.contains(c)), "{selection} is not nested");
             assert!(large.iter().all(|&c| !scores.dead[usize::from(c)]));
@@ -237,9 +248,16 @@ mod tests {
         let beyond =
             (0..64u16).filter(|c| !scores.dead[usize::from(*c)] && !best.contains(c)).all(|c| value(&c) <= floor);
         assert!(beyond);
+        let leakage = |c: u16| insight.moments.linear_attack_psnr(&[c]);
+        let mut all: Vec<f64> = live_channels(scores).into_iter().map(leakage).collect();
+        all.sort_by(f64::total_cmp);
         for seed in 0..20 {
-            let kept = chosen(Selection::PrunedRandom { seed }, "x", 40, &insight).unwrap();
+            let kept = chosen(Selection::PrunedRandom { seed }, "x", 28, &insight).unwrap();
             assert!(kept.iter().all(|c| value(c) >= 12.0), "one of the worst 14 was kept");
+            assert!(
+                kept.iter().all(|&c| leakage(c) <= all[all.len() - 1 - 14]),
+                "one of the 14 that leak most was kept"
+            );
         }
         let draw = |seed| Selection::Random { seed }.choose("conv1_2", 8, &insight);
         assert_ne!(draw(0), draw(1));
