@@ -39,12 +39,21 @@ pub struct Request<'a> {
     pub protocol: Protocol,
     /// Seed of initial weights, batch order and dropout.
     pub seed: u64,
-    /// An attack whose mean PSNR exceeds this need not be trained further: the design is refuted.
-    pub settled_above: Option<f64>,
-    /// The chance of error of upper confidence limits; none are taken without it.
-    pub error_rate: Option<f64>,
+    /// What a verification needs besides.
+    pub verifying: Option<Verifying>,
     /// The channels that the attacker takes the features for, and made his pairs with; the design's own where absent.
     pub guess: Option<&'a ChannelChoice>,
+}
+
+/// What a verification needs of a measurement beyond its figures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Verifying {
+    /// An attack whose mean PSNR exceeds this need not be trained further: the design is refuted.
+    pub settled_above: Option<f64>,
+    /// The chance of error of upper confidence limits.
+    pub error_rate: f64,
+    /// Whether SSIM is bounded, so that an attack must aim at it.
+    pub ssim: bool,
 }
 
 impl Request<'_> {

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::estimate::{EstimateError, Estimator, Request, Watch};
+use crate::estimate::{EstimateError, Estimator, Request, Verifying, Watch};
 use crate::measurement::{DesignId, Evaluation, Fidelity, Outcome};
 use crate::protocol::Protocol;
 use crate::space::Candidate;
@@ -29,10 +29,8 @@ pub struct Job<'a> {
     pub fidelity: Fidelity,
     /// Seed of the trainings.
     pub seed: u64,
-    /// An attack that exceeds this mean PSNR need not be trained further.
-    pub settled_above: Option<f64>,
-    /// The chance of error of upper confidence limits, where such are wanted.
-    pub error_rate: Option<f64>,
+    /// What a verification needs besides.
+    pub verifying: Option<Verifying>,
     /// Why this design, in words for the reader of the report.
     pub reason: String,
 }
@@ -223,8 +221,7 @@ impl<'a> Executor<'a> {
             fidelity: job.fidelity,
             protocol: Protocol::of(job.fidelity),
             seed: job.seed,
-            settled_above: job.settled_above,
-            error_rate: job.error_rate,
+            verifying: job.verifying,
             guess: None,
         };
         let mut measurements = Vec::new();

@@ -163,8 +163,7 @@ impl Search<'_> {
             candidate: &problem.candidates[index],
             fidelity: problem.plan.search,
             seed: problem.seed,
-            settled_above: None,
-            error_rate: None,
+            verifying: None,
             reason,
         };
         let jobs: Vec<Job<'_>> = indices.iter().zip(reasons).map(job).collect();

@@ -8,10 +8,8 @@ use crate::cli::CheckArgs;
 use crate::config::BudgetFile;
 use crate::estimate::Floors;
 use crate::features::{FeatureCache, Origin};
-use crate::measurement::Metric;
 use crate::protocol::{Plan, Protocol};
 use crate::units::{Bytes, Duration};
-use crate::verify::SSIM_CAVEAT;
 
 /// Multiply-accumulates per second that a two-core machine trains at, for the estimate of time only.
 const ASSUMED_MACS_PER_SECOND: f64 = 1.1e11;
@@ -71,9 +69,6 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
                 bound.metric,
                 bound.metric.text(bound.limit)
             );
-            if bound.metric == Metric::SsimMean {
-                println!("              beware: {SSIM_CAVEAT}");
-            }
         }
         for text in hopeless(&budget, Floors::of(&parts.evaluation)?) {
             println!("  beware      {text}");

@@ -52,8 +52,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
             fidelity,
             protocol: Protocol::of(fidelity),
             seed,
-            settled_above: None,
-            error_rate: None,
+            verifying: None,
             guess: None,
         })
         .collect();

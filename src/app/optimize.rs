@@ -19,7 +19,6 @@ use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSI
 use crate::search::{self, Findings, Problem, Status};
 use crate::space::{Candidate, LayerInsight, Space};
 use crate::store::{Header, Inputs, Row, Study};
-use crate::verify::SSIM_CAVEAT;
 
 pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     interrupt::install();
@@ -234,9 +233,6 @@ fn conclude(
     }
     let chosen = findings.chosen.map(|index| candidates[index].id.clone());
     let mut warnings = findings.warnings.clone();
-    if problem.bounds.iter().any(|bound| bound.metric == Metric::SsimMean) {
-        warnings.push(SSIM_CAVEAT.to_owned());
-    }
     let dropped = thin_out(&mut designs, chosen.as_ref(), &findings.verdicts);
     if dropped > 0 {
         warnings.push(format!(

@@ -210,7 +210,7 @@ pub(super) fn answer(view: &StudyView) -> String {
     match view.status {
         Status::Verified => format!(
             "With {design}{found}{at_most}; every budget is met with {confidence} confidence over the draw of images, \
-             verified with fresh seeds."
+             verified by attacks that were trained anew."
         ),
         Status::RefutedAll if chosen.refuted => {
             format!("No design passed verification; the last one refuted has {design}{found}{at_most}.")

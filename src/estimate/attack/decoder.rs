@@ -66,7 +66,8 @@ impl<'a> DecoderAttack<'a> {
             let improved = curves.push(&validation)?;
             // Clearly above the limit: more training can only confirm it.
             let least = curves.psnr_mean.last() + curves.psnr_mean.left_to_gain().unwrap_or(0.0);
-            curves.settled = request.settled_above.is_some_and(|limit| least > limit + SETTLED_BY);
+            let limit = request.verifying.and_then(|verifying| verifying.settled_above);
+            curves.settled = limit.is_some_and(|limit| least > limit + SETTLED_BY);
             let ended = curves.settled || curves.lead().is_flat();
             // An attacker keeps, for each figure, the best decoder that he ever had.
             match (improved.contains(&leading), &best) {

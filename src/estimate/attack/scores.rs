@@ -73,8 +73,8 @@ impl Scores {
         if let Some(class) = worst_class(&self.psnr, labels)? {
             rows.push(request.row(Metric::PsnrWorstClass, class.mean, class.std_error, class.n as usize));
         }
-        if let Some(error_rate) = request.error_rate
-            && let Some(upper) = metrics::quantile_upper(&self.psnr, 0.95, error_rate)?
+        if let Some(verifying) = request.verifying
+            && let Some(upper) = metrics::quantile_upper(&self.psnr, 0.95, verifying.error_rate)?
         {
             rows.push(row(Metric::PsnrP95Upper, upper.max(psnr.p95), 0.0));
         }
