@@ -11,7 +11,8 @@ use crate::search::{Relaxation, Status};
 use crate::units::{Bytes, Macs};
 
 /// The figures that are shown, in order.
-const FIGURES: [Metric; 5] = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::SsimMean];
+const FIGURES: [Metric; 6] =
+    [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::PsnrWorstClass, Metric::SsimMean];
 
 /// The relaxations worth a sentence: of bounds that keep something out, and that bring more than prints as zero.
 pub(super) fn relaxations(record: &Record) -> impl Iterator<Item = &Relaxation> {
@@ -163,7 +164,7 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         line(format!("  {how} with {seeds}, protocol {}:", verdict.fidelity));
         for metric in FIGURES {
             let Some(figure) = verdict.figure(metric) else { continue };
-            let mut text = format!("    {:<10} {}", metric.to_string(), metric.text(figure.value));
+            let mut text = format!("    {:<16} {}", metric.to_string(), metric.text(figure.value));
             if figure.std_error > 0.0 {
                 text += &format!(" ± {}", metric.text(figure.std_error));
             }

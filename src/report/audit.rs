@@ -158,14 +158,14 @@ fn attacks(view: &AuditView) -> String {
     let caption = format!(
         "Attacks on the same evaluation images, which no training saw; ± is one standard error over images. “Extended” is what \
          sixteen times the training would reach by the learning curve; “worst class” the mean over the class that is recovered \
-         best. Inversions are of the first {} images, and “same images” \
+         best. Everything but SSIM is PSNR in dB. Inversions are of the first {} images, and “same images” \
          is every attack's mean on these.",
         inverted.unwrap_or(0)
     );
     let columns = [
         "Attack",
         "Images",
-        "Mean PSNR",
+        "Mean",
         "Extended",
         "95th percentile",
         "Maximum",
@@ -177,20 +177,20 @@ fn attacks(view: &AuditView) -> String {
         "Time",
     ];
     let rows = view.findings.iter().map(|finding| {
-        let optional = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2} dB"));
+        let optional = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
         vec![
             finding.attack.title().to_owned(),
             finding.images.to_string(),
-            format!("{:.2} ± {:.2} dB", finding.psnr_mean.value, finding.psnr_mean.std_error),
+            format!("{:.2}\u{a0}±\u{a0}{:.2}", finding.psnr_mean.value, finding.psnr_mean.std_error),
             optional(finding.extended[0]),
-            format!("{:.2} dB", finding.psnr_p95.value),
-            format!("{:.2} dB", finding.psnr_max),
-            format!("{:.2} dB", finding.psnr_pooled),
+            format!("{:.2}", finding.psnr_p95.value),
+            format!("{:.2}", finding.psnr_max),
+            format!("{:.2}", finding.psnr_pooled),
             optional(finding.psnr_worst_class.map(|figure| figure.value)),
             format!("{:.3}", finding.ssim_mean.value),
             optional(finding.psnr_on_inverted),
             finding.end().to_owned(),
-            page::duration(finding.seconds),
+            page::duration(finding.seconds).replace(' ', "\u{a0}"),
         ]
     });
     page::table(&caption, &columns, rows)
@@ -311,9 +311,14 @@ mod tests {
     #[test]
     fn the_page_names_the_strongest_attack_and_escapes_what_it_shows() {
         let page = html(&view(&[])).unwrap();
-        for text in
-            ["deep decoder, squared error", "20.00 ± 0.12", "claims stand", "a &lt;study&gt;", "20.40 dB", "21.00 dB"]
-        {
+        for text in [
+            "deep decoder, squared error",
+            "20.00\u{a0}±\u{a0}0.12",
+            "claims stand",
+            "a &lt;study&gt;",
+            "20.40",
+            "21.00 dB",
+        ] {
             assert!(page.contains(text), "{text}");
         }
         assert!(!page.contains("<study>"));
