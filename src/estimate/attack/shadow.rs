@@ -165,7 +165,8 @@ impl Attempt<'_> {
             nn::shuffle_rows(&mut order, self.request.stream("shadow order"), epoch as u32);
             for rows in order.chunks(BATCH) {
                 tell(step as f64 / steps as f64)?;
-                (x.clear(), y.clear());
+                x.clear();
+                y.clear();
                 for &row in rows {
                     x.extend_from_slice(&images[row * size..(row + 1) * size]);
                     y.push(u32::from(labels[row]));
