@@ -6,15 +6,18 @@ mod channels;
 mod check;
 mod error;
 mod exported;
+mod insight;
 mod interrupt;
 mod measure;
 mod optimize;
 mod progress;
 mod read_study;
+mod replay;
 mod report_view;
 mod score;
 mod setup;
 mod summary;
+mod tabulate;
 
 use crate::cli::{Cli, Command};
 
@@ -29,6 +32,8 @@ pub fn run(cli: Cli) -> Result<u8, AppError> {
         Command::Check(args) => check::run(&args),
         Command::Optimize(args) => optimize::run(&args),
         Command::Measure(args) => measure::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Tabulate(args) => tabulate::run(&args),
         Command::Channels(args) => channels::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Score(args) => score::run(&args),

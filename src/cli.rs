@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::Strategy;
+use crate::measurement::Fidelity;
 use crate::space::Selection;
 use crate::units::Bytes;
 
@@ -35,6 +37,10 @@ pub enum Command {
     Optimize(OptimizeArgs),
     /// Measure one design: accuracy of the cloud net, leakage under the decoder attack, cost
     Measure(MeasureArgs),
+    /// Measure every design of a space once, as a table for `replay` (run again to resume)
+    Tabulate(TabulateArgs),
+    /// Search in a table of measurements instead of measuring: to compare strategies
+    Replay(ReplayArgs),
     /// Score each output channel of a layer in closed form: utility and leakage
     Channels(ChannelsArgs),
     /// Run every attack, the strongest too, on one design: a study's, a package's, or one by name
@@ -202,6 +208,84 @@ pub struct MeasureArgs {
     /// Print one JSON object per measurement, a line each, and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+impl From<ProtocolArg> for Fidelity {
+    fn from(protocol: ProtocolArg) -> Self {
+        match protocol {
+            ProtocolArg::Reference => Self::Reference,
+            ProtocolArg::Quick => Self::Quick,
+            ProtocolArg::Verification => Self::QuickVerification,
+            ProtocolArg::Full => Self::StandardVerification,
+        }
+    }
+}
+
+/// `privynet tabulate`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  privynet tabulate --space spaces/cifar10-vgg16/table.yaml --data ~/cifar10 --name cifar10-table"
+)]
+pub struct TabulateArgs {
+    /// The search space's file
+    #[arg(long, value_name = "FILE")]
+    pub space: PathBuf,
+    /// Folder of the table and of its journal, under the folder of the studies
+    #[arg(long, value_name = "NAME")]
+    pub name: String,
+    /// How much data and training
+    #[arg(long, value_enum, default_value_t = ProtocolArg::Reference)]
+    pub protocol: ProtocolArg,
+    /// Seed of initial weights and batch order
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Folder of the studies
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Images and weights.
+    #[command(flatten)]
+    pub assets: AssetArgs,
+    /// What computes.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// What measuring may use of the machine.
+    #[command(flatten)]
+    pub resources: ResourceArgs,
+    /// Print nothing but errors
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// `privynet replay`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  privynet replay table.parquet --budget replay.yaml --evaluations 40 --strategy model --seed 0,1,2\n\n\
+    Prints one JSON object a seed, a line each. Exit code 3 where a search found no design that keeps the bounds."
+)]
+pub struct ReplayArgs {
+    /// The table: .csv with a header line, or .parquet; a design a row
+    pub table: PathBuf,
+    /// Which columns are parameters, objectives and constraints
+    #[arg(long, value_name = "FILE")]
+    pub budget: PathBuf,
+    /// Rows that may be looked up
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub evaluations: usize,
+    /// Which rows are looked up; what the budget says where absent
+    #[arg(long, value_enum)]
+    pub strategy: Option<Strategy>,
+    /// Rows that are looked up at a time, before the models learn of them
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub round: usize,
+    /// Seed of the draws; several seeds are several searches
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
+    pub seed: Vec<u64>,
+    /// Leave the history out
+    #[arg(long)]
+    pub brief: bool,
+    /// CPU threads; all cores where absent. Results don't depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
 }
 
 /// `privynet channels`.
@@ -385,6 +469,9 @@ pub struct BenchArgs {
     /// Designs measured at once; one per thread, at most eight, where absent
     #[arg(long, short = 'j', value_name = "N")]
     pub jobs: Option<usize>,
+    /// Instead: time one pass of the search over a made-up space of N designs
+    #[arg(long, value_name = "N")]
+    pub candidates: Option<usize>,
     /// Print one JSON object and nothing else
     #[arg(long)]
     pub json: bool,

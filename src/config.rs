@@ -4,12 +4,14 @@
 //! and what would have been accepted. The YAML library is used in `yaml` and nowhere else.
 
 mod budget_file;
+mod replay_file;
 mod space_file;
 mod yaml;
 
 use std::path::{Path, PathBuf};
 
-pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, PrivacyBudget, PsnrBudget};
+pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, PrivacyBudget, PsnrBudget, Strategy};
+pub use replay_file::{ConstraintEntry, Goal, ObjectiveEntry, ReplayFile, Scale};
 pub use space_file::{
     BackboneEntry, DataEntry, DataFormat, DuplicatesEntry, FloatPrecision, MOST_WEIGHT, PartEntry, PrecisionEntry,
     SelectionsEntry, SpaceFile,

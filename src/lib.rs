@@ -53,5 +53,6 @@ pub mod solver;
 pub mod space;
 pub mod store;
 pub mod surrogate;
+pub mod table;
 pub mod units;
 pub mod verify;

@@ -278,11 +278,16 @@ pub struct Plan {
 /// behind a name, another optimiser, another extension of learning curves.
 const MEASUREMENT_VERSION: u32 = 6;
 
+/// A text that differs where figures of these fidelities must not stand beside those of another version of the program.
+pub fn fingerprint(fidelities: &[Fidelity]) -> String {
+    let protocols: Vec<_> = fidelities.iter().map(|&fidelity| (fidelity, Protocol::of(fidelity))).collect();
+    format!("{MEASUREMENT_VERSION} {protocols:?}")
+}
+
 impl Plan {
     /// A text that differs where figures of one plan must not stand beside those of another.
     pub fn fingerprint(&self) -> String {
-        let protocols = [self.search, self.verification].map(|fidelity| (fidelity, Protocol::of(fidelity)));
-        format!("{MEASUREMENT_VERSION} {protocols:?} {} seeds", self.verification_seeds)
+        format!("{} {} seeds", fingerprint(&[self.search, self.verification]), self.verification_seeds)
     }
 
     /// How many measurements are spread over the space before the models propose.

@@ -9,7 +9,7 @@ use crate::config::{Attacker, PrecisionEntry};
 use crate::estimate::Floors;
 use crate::measurement::{DesignId, Evaluation, Measurement, Metric};
 use crate::search::{Diagnostics, Gain, PredictedFigure, Relaxation, Status};
-use crate::solver::{self, Bound, Bounds, Forecast};
+use crate::solver::{self, Bound, Bounds};
 use crate::space::{Candidate, Cost, Design};
 use crate::surrogate::Prediction;
 use crate::verify::{MetricBound, Verdict};
@@ -262,8 +262,7 @@ impl DesignRecord {
                 constraints.push(Prediction { mean: expected.value, sd: expected.sd });
             }
         }
-        let forecast = Forecast { objective: Prediction { mean: 0.0, sd: 0.0 }, constraints };
-        self.probability = solver::probability_feasible(&forecast, &Bounds(known));
+        self.probability = solver::probability_feasible(constraints.into_iter(), &Bounds(known));
     }
 
     /// What verification is expected to find of a figure.

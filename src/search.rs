@@ -5,8 +5,11 @@
 //! function of the problem and of the figures measured so far, so a study that is killed and started again
 //! proposes the same designs and ends with the same answer.
 
+mod beliefs;
 mod model;
 mod monotone;
+pub mod replay;
+mod strategy;
 
 use std::collections::BTreeSet;
 
@@ -15,10 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::exec::{ExecError, Executor, Job};
 use crate::measurement::{DesignId, Evaluation, Metric, Outcome};
 use crate::protocol::Plan;
-use crate::solver::{self, Bound, Bounds, Forecast, Solution};
+use crate::config::Strategy;
+use crate::solver::{self, Bound, Bounds, Forecasts, Solution};
 use crate::space::{Candidate, Design};
-use crate::surrogate::SurrogateError;
+use crate::surrogate::{Points, SurrogateError};
 use crate::verify::{self, MetricBound, Verdict};
+
+use beliefs::Beliefs;
+use strategy::{Ground, Incumbent, Judged, Learner};
 
 pub use model::{Diagnostics, Gain, Models, PredictedFigure};
 
@@ -38,6 +45,8 @@ pub struct Problem<'a> {
     pub floor: f64,
     /// The study's seed.
     pub seed: u64,
+    /// Which designs are measured.
+    pub strategy: Strategy,
     /// What may be spent.
     pub plan: Plan,
     /// No new search measurement starts once the study's measurements took this many seconds.
@@ -129,18 +138,47 @@ pub enum SearchError {
 /// # Errors
 /// [`SearchError`]; everything measured before stays on disk.
 pub fn run(problem: &Problem<'_>, executor: &mut Executor<'_>) -> Result<Findings, SearchError> {
-    let mut search = Search { problem, measured: Vec::new(), tried: BTreeSet::new(), last_failure: None };
+    let mut points = Points::new(Candidate::FEATURES.len());
+    problem.candidates.iter().for_each(|candidate| points.push(&candidate.features(), candidate.split_index));
+    let bounds = problem.solver_bounds();
+    let (measured, tried) = (Vec::new(), BTreeSet::new());
+    let mut search = Search { problem, points: &points, bounds: &bounds, measured, tried, last_failure: None };
     search.explore(executor)?;
-    search.improve(executor)?;
     search.conclude(executor)
+}
+
+/// Numbers the candidates' combinations of split and depth.
+fn groups(candidates: &[Candidate]) -> Vec<usize> {
+    let mut known = std::collections::BTreeMap::new();
+    let mut number = |candidate: &Candidate| {
+        let next = known.len();
+        *known.entry((candidate.split_index, candidate.design.channels.depth())).or_insert(next)
+    };
+    candidates.iter().map(&mut number).collect()
 }
 
 /// The search's state: what was measured so far.
 struct Search<'a> {
     problem: &'a Problem<'a>,
+    points: &'a Points,
+    bounds: &'a Bounds,
     measured: Vec<(usize, Evaluation)>,
     tried: BTreeSet<usize>,
     last_failure: Option<String>,
+}
+
+impl Learner for Search<'_> {
+    fn beliefs(&self) -> Result<Beliefs<'_>, SearchError> {
+        let gain = Gain::prior(&self.problem.plan);
+        Ok(self.fit()?.beliefs(self.points, self.problem.bounds, &gain))
+    }
+
+    fn incumbent(&self, forecasts: &Forecasts) -> Result<Incumbent, SearchError> {
+        Ok(match solver::solve(forecasts, self.bounds, self.problem.confidence)? {
+            Solution::Best { index, .. } => Incumbent::Value(forecasts.objective(index).mean),
+            Solution::Infeasible { .. } => Incumbent::None,
+        })
+    }
 }
 
 impl Search<'_> {
@@ -181,23 +219,28 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// First measurements, spread over split × depth.
+    /// Measures what the strategy proposes, round after round, until the allowance is spent.
     fn explore(&mut self, executor: &mut Executor<'_>) -> Result<(), SearchError> {
-        let candidates = self.problem.candidates;
-        let count = self.problem.plan.initial().min(candidates.len());
-        let points: Vec<solver::SpreadPoint> = candidates
-            .iter()
-            .map(|c| solver::SpreadPoint { category: c.split_index, coordinates: c.features() })
-            .collect();
-        let spread = solver::spread(&points, count, self.problem.seed)?;
-        let reason = "first measurements, spread over split and depth";
-        self.measure(executor, spread.into_iter().map(|index| (index, reason.to_owned())).collect())
-    }
-
-    /// Proposes by expected constrained improvement, round after round, until the allowance is spent.
-    fn improve(&mut self, executor: &mut Executor<'_>) -> Result<(), SearchError> {
-        while !self.spent(executor) && !self.measured.is_empty() {
-            let proposals = self.proposals()?;
+        let problem = self.problem;
+        let plan = &problem.plan;
+        let evaluations = plan.evaluations.min(problem.candidates.len());
+        let groups = groups(problem.candidates);
+        let ground = Ground {
+            points: self.points,
+            groups: &groups,
+            bounds: self.bounds,
+            strategy: problem.strategy,
+            evaluations,
+            initial: plan.initial().min(problem.candidates.len()),
+            seed: problem.seed,
+        };
+        while !self.spent(executor) {
+            // The models need something to learn from; where every first measurement failed there is nothing.
+            if self.measured.is_empty() && self.tried.len() >= ground.initial {
+                break;
+            }
+            let count = plan.round.min(evaluations - self.tried.len());
+            let proposals = ground.propose(&self.tried, &self.judged(), count, self)?;
             if proposals.is_empty() {
                 break;
             }
@@ -206,33 +249,21 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The next round's designs. Those after the first are proposed as if the models' predictions of the ones before had
-    /// been measured (Kriging believer).
-    fn proposals(&self) -> Result<Vec<(usize, String)>, SearchError> {
-        let problem = self.problem;
-        let count = problem.plan.round.min(problem.plan.evaluations.saturating_sub(self.tried.len()));
-        let gain = Gain::prior(&problem.plan);
-        let bounds = problem.solver_bounds();
-        let mut models = self.fit()?;
-        let mut proposals: Vec<(usize, String)> = Vec::new();
-        while proposals.len() < count {
-            let forecasts = models.forecasts(problem.candidates, problem.bounds, &gain);
-            let incumbent = match solver::solve(&forecasts, &bounds, problem.confidence)? {
-                Solution::Best { index, .. } => Some(forecasts[index].objective.mean),
-                Solution::Infeasible { .. } => None,
+    /// What was measured, against the bounds on the scale of verification.
+    fn judged(&self) -> Vec<Judged> {
+        let gain = Gain::prior(&self.problem.plan);
+        let judge = |(index, evaluation): &(usize, Evaluation)| {
+            let value = |metric: Metric| evaluation.measurements().iter().find(|row| row.metric == metric);
+            let expected = |bound: &MetricBound| {
+                let row = value(bound.metric)?;
+                let figure = PredictedFigure { metric: row.metric, value: row.value, sd: row.std_error };
+                Some((gain.expected(figure).value - bound.limit) / bound.limit.abs().max(1e-9))
             };
-            let fresh = |i: usize| !self.tried.contains(&i) && proposals.iter().all(|&(p, _)| p != i);
-            let Some((index, score)) = solver::propose(&forecasts, &bounds, incumbent, fresh)? else {
-                break;
-            };
-            let reason = match incumbent {
-                Some(_) => format!("log expected constrained improvement {score:.2}"),
-                None => format!("nothing feasible yet: log probability of feasibility {score:.2}"),
-            };
-            models = models.believing(&problem.candidates[index])?;
-            proposals.push((index, reason));
-        }
-        Ok(proposals)
+            let violation = self.problem.bounds.iter().filter_map(expected).fold(0.0, f64::max);
+            let objective = value(Metric::Accuracy).map_or(0.0, |row| row.value);
+            Judged { index: *index, objective, violation }
+        };
+        self.measured.iter().map(judge).collect()
     }
 
     /// Solves and verifies, until a design holds or the attempts are spent.
@@ -254,17 +285,17 @@ impl Search<'_> {
         let mut refuted = BTreeSet::new();
         let mut forecasts;
         let (status, chosen, probability, binding) = loop {
-            forecasts = models.forecasts(problem.candidates, problem.bounds, &gain);
+            forecasts = models.beliefs(self.points, problem.bounds, &gain).forecasts();
             let admitted: Vec<usize> =
                 (0..forecasts.len()).filter(|i| !refuted.contains(i) && (trusted || self.tried.contains(i))).collect();
-            let subset: Vec<Forecast> = admitted.iter().map(|&i| forecasts[i].clone()).collect();
+            let subset = forecasts.select(&admitted);
             if subset.is_empty() {
                 // Everything that may be believed was refuted, for reasons that the verdicts give.
                 let last = verdicts.last().and_then(|v| problem.candidates.iter().position(|c| c.id == v.design));
                 break (Status::Unverified, last, 0.0, None);
             }
             let (index, probability, binding) =
-                match solver::solve(&subset, &self.problem.solver_bounds(), problem.confidence)? {
+                match solver::solve(&subset, self.bounds, problem.confidence)? {
                     Solution::Best { index, probability } => (admitted[index], probability, None),
                     Solution::Infeasible { nearest, probability, binding, .. } => {
                         (admitted[nearest], probability, problem.bounds.get(binding).map(|b| b.metric))
@@ -333,12 +364,13 @@ impl Search<'_> {
         Ok(Models::fit(&rows, self.problem.bounds, self.problem.seed)?)
     }
 
-    fn relaxations(&self, forecasts: &[Forecast], chosen: Option<usize>) -> Result<Vec<Relaxation>, SearchError> {
+    fn relaxations(&self, forecasts: &Forecasts, chosen: Option<usize>) -> Result<Vec<Relaxation>, SearchError> {
         let Some(chosen) = chosen else {
             return Ok(Vec::new());
         };
-        let now = models_accuracy(&forecasts[chosen]);
-        let relaxed = solver::relaxations(forecasts, &self.problem.solver_bounds(), self.problem.confidence, 0.1)?;
+        let accuracy = |index: usize| model::from_logit(forecasts.objective(index).mean);
+        let now = accuracy(chosen);
+        let relaxed = solver::relaxations(forecasts, self.bounds, self.problem.confidence, 0.1)?;
         Ok(relaxed
             .into_iter()
             .filter_map(|r| {
@@ -348,16 +380,11 @@ impl Search<'_> {
                     metric,
                     limit: r.limit,
                     design: self.problem.candidates[index].id.clone(),
-                    gain: models_accuracy(&forecasts[index]) - now,
+                    gain: accuracy(index) - now,
                 })
             })
             .collect())
     }
-}
-
-/// The forecast's accuracy on its natural scale.
-fn models_accuracy(forecast: &Forecast) -> f64 {
-    model::from_logit(forecast.objective.mean)
 }
 
 /// The bound that a verified design comes nearest to, counted in standard errors: decibels and SSIM have no common unit.

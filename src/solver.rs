@@ -10,31 +10,29 @@
 //! [`relaxations`] says what each limit costs, [`propose`] says what to measure next, [`spread`] what to measure first,
 //! and [`pareto_front`] and [`hypervolume`] judge a set of measurements.
 //!
+//! With two objectives the aim is the front of those that keep the bounds: [`propose`] then counts the expected improvement of
+//! its hypervolume ([`Best::Front`]).
+//!
 //! Every choice is deterministic and independent of the number of threads: ties go to the lowest index.
 
 mod acquisition;
 mod feasibility;
+mod forecast;
+mod front;
 mod normal;
 mod pareto;
 mod spread;
 
-pub use acquisition::{acquisition, propose};
+pub use acquisition::{Best, acquisition, propose};
 pub use feasibility::{Relaxed, Solution, log_probability_feasible, probability_feasible, relaxations, solve};
+pub use forecast::{Forecast, Forecasts};
+pub use front::Front;
 pub use pareto::{hypervolume, pareto_front};
-pub use spread::{SpreadPoint, spread};
+pub use spread::spread;
 
 use rayon::prelude::*;
 
 use crate::surrogate::Prediction;
-
-/// What is believed of one candidate.
-#[derive(Debug, Clone)]
-pub struct Forecast {
-    /// The metric to be maximised.
-    pub objective: Prediction,
-    /// The constrained metrics, in the order of the [`Bounds`].
-    pub constraints: Vec<Prediction>,
-}
 
 /// One constraint: metric ≤ limit.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +43,7 @@ pub struct Bound {
     pub limit: f64,
 }
 
-/// All constraints, in the order of [`Forecast::constraints`].
+/// All constraints, in the order of [`Forecasts::constraints`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Bounds(pub Vec<Bound>);
 
@@ -55,13 +53,9 @@ pub enum SolverError {
     /// The list of candidates is empty.
     #[error("there is no candidate: widen the space or loosen the exact budgets")]
     NoCandidates,
-    /// A forecast has another number of constraints than there are bounds.
-    #[error(
-        "candidate {candidate} has {found} constraint forecasts for {expected} bounds: forecast every bounded metric"
-    )]
+    /// There are forecasts of another number of constraints than there are bounds.
+    #[error("{found} constraints are forecast for {expected} bounds: forecast every bounded metric of every candidate")]
     ConstraintCount {
-        /// Index of the candidate.
-        candidate: usize,
         /// Number of bounds.
         expected: usize,
         /// Number of forecasts.
@@ -110,16 +104,9 @@ pub enum SolverError {
     /// The best value so far isn't finite.
     #[error("the incumbent's objective is {0}: give the finite value of a feasible design, or none")]
     Incumbent(f64),
-    /// Points to spread over differ in their number of coordinates.
-    #[error("point {point} has {found} coordinates where {expected} are expected: describe every point alike")]
-    CoordinateCount {
-        /// Index of the point.
-        point: usize,
-        /// Number of coordinates of the first point.
-        expected: usize,
-        /// Number of coordinates of this point.
-        found: usize,
-    },
+    /// A front is asked for, but not two objectives are forecast.
+    #[error("a front needs forecasts of 2 objectives, there are {0}")]
+    ObjectiveCount(usize),
     /// A coordinate of a point to spread over is NaN or infinite.
     #[error("coordinate {axis} of point {point} is {value}: give a finite number")]
     Coordinate {
@@ -132,32 +119,34 @@ pub enum SolverError {
     },
 }
 
-/// Checks forecasts and bounds; of several offences the one of the lowest index is named.
-fn check(forecasts: &[Forecast], bounds: &Bounds) -> Result<(), SolverError> {
-    if forecasts.is_empty() {
+/// Checks forecasts and bounds; of several offences of a metric the one of the lowest index is named.
+fn check(forecasts: &Forecasts, bounds: &Bounds) -> Result<(), SolverError> {
+    let n = forecasts.len();
+    if n == 0 {
         return Err(SolverError::NoCandidates);
     }
     if let Some((bound, offender)) = (bounds.0.iter().enumerate()).find(|(_, b)| b.limit.is_nan()) {
         return Err(SolverError::Limit { bound, name: offender.name.clone() });
     }
-    let offence =
-        forecasts.par_iter().enumerate().find_map_first(|(candidate, forecast)| offence(candidate, forecast, bounds));
-    offence.map_or(Ok(()), Err)
-}
-
-fn offence(candidate: usize, forecast: &Forecast, bounds: &Bounds) -> Option<SolverError> {
-    let usable = |p: &Prediction| p.mean.is_finite() && p.sd.is_finite() && p.sd >= 0.0;
-    let (expected, found) = (bounds.0.len(), forecast.constraints.len());
-    if expected != found {
-        return Some(SolverError::ConstraintCount { candidate, expected, found });
+    let (expected, found) = (bounds.0.len(), forecasts.constraints.iter().filter(|metric| metric.len() == n).count());
+    if expected != found || forecasts.constraints.len() != expected {
+        return Err(SolverError::ConstraintCount { expected, found });
     }
-    let Prediction { mean, sd } = forecast.objective;
-    if !usable(&forecast.objective) {
-        return Some(SolverError::Objective { candidate, mean, sd });
+    let offender = |metric: &[Prediction]| {
+        let usable = |p: &Prediction| p.mean.is_finite() && p.sd.is_finite() && p.sd >= 0.0;
+        metric.par_iter().enumerate().find_first(|(_, p)| !usable(p)).map(|(candidate, &p)| (candidate, p))
+    };
+    for metric in &forecasts.objectives {
+        if let Some((candidate, Prediction { mean, sd })) = offender(metric) {
+            return Err(SolverError::Objective { candidate, mean, sd });
+        }
     }
-    (forecast.constraints.iter().enumerate())
-        .find(|(_, prediction)| !usable(prediction))
-        .map(|(bound, &Prediction { mean, sd })| SolverError::Constraint { candidate, bound, mean, sd })
+    for (bound, metric) in forecasts.constraints.iter().enumerate() {
+        if let Some((candidate, Prediction { mean, sd })) = offender(metric) {
+            return Err(SolverError::Constraint { candidate, bound, mean, sd });
+        }
+    }
+    Ok(())
 }
 
 /// The index in `0..n` of the largest score, the lowest of equals, with that score; `None` scores take no part.
@@ -176,7 +165,10 @@ mod tests {
 
     fn forecast(objective: f64, constraints: &[f64]) -> Forecast {
         let exact = |mean| Prediction { mean, sd: 1.0 };
-        Forecast { objective: exact(objective), constraints: constraints.iter().copied().map(exact).collect() }
+        Forecast {
+            objectives: vec![exact(objective)],
+            constraints: constraints.iter().copied().map(exact).collect(),
+        }
     }
 
     fn bounds(limits: &[f64]) -> Bounds {
@@ -188,19 +180,17 @@ mod tests {
     fn bad_input_is_named_by_index() {
         let good = forecast(1.0, &[2.0, 3.0]);
         let two = bounds(&[1.0, 2.0]);
-        let at = |bad: Forecast| check(&[good.clone(), bad.clone(), bad], &two).unwrap_err();
-        assert_eq!(check(&[], &two), Err(SolverError::NoCandidates));
-        assert_eq!(check(std::slice::from_ref(&good), &two), Ok(()));
-        assert_eq!(at(forecast(0.0, &[1.0])), SolverError::ConstraintCount { candidate: 1, expected: 2, found: 1 });
+        let all = |rows: &[Forecast]| rows.iter().cloned().collect::<Forecasts>();
+        let at = |bad: Forecast| check(&all(&[good.clone(), bad.clone(), bad]), &two).unwrap_err();
+        assert_eq!(check(&all(&[]), &two), Err(SolverError::NoCandidates));
+        assert_eq!(check(&all(std::slice::from_ref(&good)), &two), Ok(()));
+        assert_eq!(at(forecast(0.0, &[1.0])), SolverError::ConstraintCount { expected: 2, found: 1 });
         assert!(matches!(at(forecast(f64::NAN, &[1.0, 2.0])), SolverError::Objective { candidate: 1, .. }));
         assert!(matches!(at(forecast(0.0, &[1.0, f64::NAN])), SolverError::Constraint { candidate: 1, bound: 1, .. }));
         let mut negative = good.clone();
         negative.constraints[0].sd = -1.0;
         assert!(matches!(at(negative), SolverError::Constraint { candidate: 1, bound: 0, .. }));
-        assert!(matches!(
-            check(std::slice::from_ref(&good), &bounds(&[1.0, f64::NAN])),
-            Err(SolverError::Limit { bound: 1, .. })
-        ));
+        assert!(matches!(check(&all(&[good]), &bounds(&[1.0, f64::NAN])), Err(SolverError::Limit { bound: 1, .. })));
     }
 
     #[test]

@@ -150,6 +150,9 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Names of the [`features`](Self::features).
+    pub const FEATURES: [&'static str; 4] = ["log2_depth", "log2_upload", "linear_attack", "class_separation"];
+
     /// Inputs of the predictive models: log₂ depth, log₂ of the uploaded numbers per image, and the closed-form
     /// stand-ins for leakage and utility.
     pub fn features(&self) -> Vec<f64> {

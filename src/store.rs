@@ -48,6 +48,8 @@ pub use header::{Header, Input, Inputs, SCHEMA_VERSION};
 pub use reader::StudyReader;
 pub use table::Row;
 
+use crate::table::Table;
+
 use journal::Journal;
 use lock::Lock;
 
@@ -129,6 +131,16 @@ impl Study {
     pub fn write_parquet(&self, rows: &[Row<'_>]) -> Result<(), StoreError> {
         let path = self.dir.join(TABLE_FILE);
         let bytes = table::to_parquet(rows).map_err(|source| StoreError::Table { path: path.clone(), source })?;
+        files::replace(&path, &bytes).map_err(StoreError::writing(&path, self.journal.records()))
+    }
+
+    /// Writes a table of designs into the study's folder, replacing the one of that name.
+    ///
+    /// # Errors
+    /// As [`write_parquet`](Self::write_parquet).
+    pub fn write_table(&self, name: &str, table: &Table) -> Result<(), StoreError> {
+        let path = self.dir.join(name);
+        let bytes = table.to_parquet().map_err(|source| StoreError::Table { path: path.clone(), source })?;
         files::replace(&path, &bytes).map_err(StoreError::writing(&path, self.journal.records()))
     }
 

@@ -22,10 +22,13 @@ mod covariance;
 mod gaussian_process;
 mod leave_one_out;
 mod map;
+mod points;
+mod scan;
 mod standardise;
 
 pub use gaussian_process::GaussianProcess;
 pub use leave_one_out::LeaveOneOut;
+pub use points::Points;
 
 /// A Gaussian belief about one quantity, in that quantity's unit.
 #[derive(Debug, Clone, Copy, PartialEq)]

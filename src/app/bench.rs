@@ -1,5 +1,7 @@
 //! `privynet bench`: how fast this machine trains, beside its own large matrix product.
 
+mod search;
+
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -46,6 +48,9 @@ struct Steps {
 
 pub(super) fn run(args: &BenchArgs) -> Result<u8, AppError> {
     let device = setup::machine(&args.machine)?;
+    if let Some(candidates) = args.candidates {
+        return search::run(args, candidates.max(1));
+    }
     let peak = nn::gemm_rate(device)?;
     if !args.json {
         println!(

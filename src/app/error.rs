@@ -14,6 +14,7 @@ use crate::nn::NnError;
 use crate::report::ReportError;
 use crate::search::SearchError;
 use crate::store::StoreError;
+use crate::table::TableError;
 
 /// Exit codes of the program.
 pub mod exit {
@@ -53,6 +54,9 @@ pub enum AppError {
     /// A measurement.
     #[error(transparent)]
     Estimate(#[from] EstimateError),
+    /// Measurements that can't go on.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
     /// The search.
     #[error(transparent)]
     Search(#[from] SearchError),
@@ -65,6 +69,9 @@ pub enum AppError {
     /// The export.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A table of designs.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// Too few images for what the budget asks.
     #[error(
         "{}: privacy.psnr.p95: {found} evaluation images are too few to confirm a 95th percentile with a confidence of \
@@ -106,6 +113,7 @@ impl AppError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Search(SearchError::Exec(ExecError::Interrupted))
+            | Self::Exec(ExecError::Interrupted)
             | Self::Estimate(EstimateError::Interrupted)
             | Self::Features(FeatureError::Interrupted) => exit::INTERRUPTED,
             _ => exit::BAD_INPUT,

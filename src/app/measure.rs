@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::progress::{Progress, Style};
 use super::setup::{self, Assets};
 use super::{AppError, exit, interrupt};
-use crate::cli::{MeasureArgs, ProtocolArg};
+use crate::cli::MeasureArgs;
 use crate::config::Attacker;
 use crate::estimate::{AttackLadder, CloudAccuracy, EstimateError, Estimator, Floors, Laboratory, Request, Watch};
 use crate::exec::Beside;
@@ -25,12 +25,7 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
     let assets = setup::assets(&args.space, &args.assets, Some(&args.split))?;
     let width = assets.space.architecture().layer(&args.split)?.out_channels;
     check_channels(&args.split, width, &args.channels, &args.depth)?;
-    let fidelity = match args.protocol {
-        ProtocolArg::Reference => Fidelity::Reference,
-        ProtocolArg::Quick => Fidelity::Quick,
-        ProtocolArg::Verification => Fidelity::QuickVerification,
-        ProtocolArg::Full => Fidelity::StandardVerification,
-    };
+    let fidelity = Fidelity::from(args.protocol);
     let progress = Progress::new(if args.json { Style::Quiet } else { Style::Shown });
     let cache = setup::cache(&args.results, &args.resources);
     let Assets { space, parts, backbone, .. } = assets;

@@ -1,15 +1,15 @@
 //! `privynet optimize`: the main job, from a budget file to a verified local net and its report.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::insight::insights;
 use super::progress::{Progress, Style};
 use super::setup::{self, Admission, Assets, ExactBudget};
 use super::{AppError, check, exit, interrupt, read_study, summary};
 use crate::cli::OptimizeArgs;
-use crate::config::BudgetFile;
+use crate::config::{BudgetFile, Strategy};
 use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory, sanity};
 use crate::exec::Executor;
 use crate::measurement::Metric;
@@ -17,7 +17,7 @@ use crate::nn::Device;
 use crate::protocol::Plan;
 use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record, thin_out};
 use crate::search::{self, Findings, Problem, Status};
-use crate::space::{Candidate, LayerInsight, Space};
+use crate::space::Candidate;
 use crate::store::{Header, Inputs, Row, Study};
 
 pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
@@ -49,7 +49,8 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     } else {
         let cache = setup::cache(&args.folders.results, &args.resources);
         let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, device);
-        let insights = insights(&laboratory, &assets.space, &admission, &progress)?;
+        let names: Vec<&'static str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
+        let insights = insights(&laboratory, &assets.space, &names, &progress)?;
         let candidates = assets.space.candidates(&insights, |cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit));
         let plan = plan(&budget, candidates.len());
         let floors = laboratory.floors()?;
@@ -60,6 +61,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
             confidence: budget.privacy.confidence,
             floor: floors.best_constant,
             seed: budget.seed,
+            strategy: budget.strategy,
             plan,
             seconds: budget.effort.minutes.map(|m| m.0),
         };
@@ -112,32 +114,13 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     })
 }
 
-/// Features and closed-form channel scores of every split layer that an admitted design uses.
-fn insights(
-    laboratory: &Laboratory,
-    space: &Space,
-    admission: &Admission,
-    progress: &Progress,
-) -> Result<HashMap<&'static str, LayerInsight>, AppError> {
-    let names: Vec<&'static str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
-    progress.stage("features of the local net");
-    laboratory.prepare(&names, interrupt::flag(), &mut |done| {
-        progress.fraction("features of the local net", done);
-    })?;
-    let mut insights = HashMap::new();
-    for name in names {
-        progress.stage(&format!("channel scores of {name}"));
-        if interrupt::requested() {
-            return Err(crate::features::FeatureError::Interrupted.into());
-        }
-        insights.insert(name, laboratory.insight(name, space.selections(), space.deepest(name))?);
-    }
-    Ok(insights)
-}
-
 fn plan(budget: &BudgetFile, candidates: usize) -> Plan {
     let plan = Plan::of(budget.effort.level);
-    Plan { evaluations: budget.effort.evaluations.unwrap_or(plan.evaluations).min(candidates), ..plan }
+    let default = match budget.strategy {
+        Strategy::Exhaustive => candidates,
+        _ => plan.evaluations,
+    };
+    Plan { evaluations: budget.effort.evaluations.unwrap_or(default).min(candidates), ..plan }
 }
 
 /// Hashes of what determines a study's figures. Paths are not in them: the same files elsewhere are the same study.

@@ -154,7 +154,13 @@ pub(super) fn admission(space: &Space, budgets: &[ExactBudget]) -> Admission {
 
 /// Starts the thread pool and parses the device.
 pub(super) fn machine(args: &MachineArgs) -> Result<Device, AppError> {
-    if let Some(threads) = args.threads {
+    threads(args.threads)?;
+    Ok(args.device.parse()?)
+}
+
+/// Starts the thread pool.
+pub(super) fn threads(threads: Option<usize>) -> Result<(), AppError> {
+    if let Some(threads) = threads {
         let problem = |problem: String| AppError::Flag { flag: "threads", value: threads.to_string(), problem };
         if threads == 0 || threads > 1024 {
             return Err(problem("must be between 1 and 1024".to_owned()));
@@ -164,7 +170,7 @@ pub(super) fn machine(args: &MachineArgs) -> Result<Device, AppError> {
             .build_global()
             .map_err(|error| problem(error.to_string()))?;
     }
-    Ok(args.device.parse()?)
+    Ok(())
 }
 
 /// How many designs are measured at once.

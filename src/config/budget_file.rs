@@ -30,6 +30,8 @@ pub struct BudgetFile {
     pub upload: Option<Bytes>,
     /// Largest leakage.
     pub privacy: PrivacyBudget,
+    /// Which designs are measured.
+    pub strategy: Strategy,
     /// How much to measure.
     pub effort: Effort,
 }
@@ -150,6 +152,21 @@ pub struct Effort {
     pub minutes: Option<Duration>,
 }
 
+/// Which designs are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// Those that promise most by Gaussian processes fitted to what was measured
+    #[default]
+    Model,
+    /// The paper's: split and depth are characterised first, then channels are varied at the best of them
+    Hierarchical,
+    /// All, in order
+    Exhaustive,
+    /// Uniform draws
+    Random,
+}
+
 /// A named amount of effort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -178,6 +195,8 @@ struct Raw {
     seed: u64,
     #[serde(default)]
     objective: Objective,
+    #[serde(default)]
+    strategy: Strategy,
     compute: Option<Macs>,
     storage: Option<Bytes>,
     memory: Option<Bytes>,
@@ -327,6 +346,7 @@ impl BudgetFile {
             memory: raw.memory,
             upload: raw.upload,
             privacy: raw.privacy,
+            strategy: raw.strategy,
             effort,
         })
     }

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::beliefs::{Belief, Beliefs};
 use crate::measurement::{Evaluation, Measurement, Metric, Outcome};
 use crate::protocol::Plan;
-use crate::solver::Forecast;
 use crate::space::Candidate;
-use crate::surrogate::{FitOptions, GaussianProcess, LeaveOneOut, Prediction, Row, SurrogateError};
+use crate::surrogate::{FitOptions, GaussianProcess, LeaveOneOut, Points, Prediction, Row, SurrogateError};
 use crate::verify::{MetricBound, Verdict};
 
 /// Figures that are modelled, whether bounded or not.
@@ -125,21 +125,6 @@ impl Models {
         Ok(Self { processes, diagnostics })
     }
 
-    /// The models after `candidate` was measured to be what they predict of it: less uncertain there, and of the same
-    /// hyperparameters.
-    ///
-    /// # Errors
-    /// [`SurrogateError`] where a candidate's features are not numbers.
-    pub fn believing(&self, candidate: &Candidate) -> Result<Self, SurrogateError> {
-        let believe = |(metric, process): &(Metric, GaussianProcess)| {
-            let (features, category) = (candidate.features(), candidate.split_index);
-            let value = process.predict(&features, category).mean;
-            Ok((*metric, process.condition(Row { features, category, value, variance: 0.0 })?))
-        };
-        let processes = self.processes.iter().map(believe).collect::<Result<_, SurrogateError>>()?;
-        Ok(Self { processes, diagnostics: self.diagnostics.clone() })
-    }
-
     /// How well each model predicts what it has not seen.
     pub fn diagnostics(&self) -> &[Diagnostics] {
         &self.diagnostics
@@ -163,22 +148,17 @@ impl Models {
 
     /// What the solver sees: accuracy in logits, and the upper confidence limit that verification is expected
     /// to find for each bounded figure.
-    pub fn forecasts(&self, candidates: &[Candidate], bounds: &[MetricBound], gain: &Gain) -> Vec<Forecast> {
-        use rayon::prelude::*;
-        let unknown = Prediction { mean: 0.0, sd: 1e6 };
-        candidates
-            .par_iter()
-            .map(|candidate| Forecast {
-                objective: self.predict(Metric::Accuracy, candidate).unwrap_or(unknown),
-                constraints: bounds
-                    .iter()
-                    .map(|bound| {
-                        let found = self.predict(bound.metric, candidate).unwrap_or(unknown);
-                        gain.apply(bound.metric, found)
-                    })
-                    .collect(),
-            })
-            .collect()
+    pub(super) fn beliefs<'p>(&self, points: &'p Points, bounds: &[MetricBound], gain: &Gain) -> Beliefs<'p> {
+        let process = |metric| self.processes.iter().find(|(m, _)| *m == metric).map(|(_, process)| process.clone());
+        let bounded = |bound: &MetricBound| Belief { process: process(bound.metric), shift: gain.of(bound.metric) };
+        Beliefs {
+            points,
+            objectives: vec![Belief {
+                process: process(Metric::Accuracy),
+                shift: Prediction { mean: 0.0, sd: 0.0 },
+            }],
+            constraints: bounds.iter().map(bounded).collect(),
+        }
     }
 
     /// Whether the models may choose designs that were not measured; says why not in `warnings`.
@@ -239,12 +219,16 @@ impl Gain {
         }
     }
 
+    /// What is added to a figure, on the modelled scale.
+    fn of(&self, metric: Metric) -> Prediction {
+        let known = self.beliefs.iter().find(|(m, _)| *m == metric);
+        known.map_or(Prediction { mean: 0.0, sd: 0.0 }, |&(_, gain)| gain)
+    }
+
     /// The forecast of a figure's verification, on the modelled scale.
     fn apply(&self, metric: Metric, prediction: Prediction) -> Prediction {
-        match self.beliefs.iter().find(|(m, _)| *m == metric) {
-            Some((_, gain)) => Prediction { mean: prediction.mean + gain.mean, sd: prediction.sd.hypot(gain.sd) },
-            None => prediction,
-        }
+        let gain = self.of(metric);
+        Prediction { mean: prediction.mean + gain.mean, sd: prediction.sd.hypot(gain.sd) }
     }
 
     /// What verification would find of a figure, on its natural scale: of a bounded one its upper confidence limit.

@@ -1,25 +1,40 @@
 //! Which candidate to measure next: constrained expected improvement, in logarithms.
 
 use super::normal::log_expected_positive_part;
-use super::{Bounds, Forecast, SolverError, argmax, check, log_probability_feasible};
+use super::{Bounds, Forecasts, Front, SolverError, argmax, check, log_probability_feasible};
 use crate::surrogate::Prediction;
 
-/// How much measuring a candidate promises, as a natural logarithm; only comparable at the same `incumbent`.
+/// What a new measurement must improve on.
+#[derive(Debug, Clone, Copy)]
+pub enum Best<'a> {
+    /// Nothing feasible is known.
+    None,
+    /// The best value of the one objective at a feasible design.
+    Value(f64),
+    /// The feasible designs that no other dominates, in two objectives.
+    Front(&'a Front),
+}
+
+/// How much measuring candidate `index` promises, as a natural logarithm; only comparable at the same `best`.
 ///
-/// Without an incumbent (the best objective value measured at a feasible design) this is the log probability of
-/// feasibility, afterwards that plus the log expected improvement of the objective over the incumbent (Gardner et al.,
-/// "Bayesian optimization with inequality constraints", ICML 2014). −∞ where no improvement or no feasibility is possible,
-/// which takes a standard deviation of zero or some 1e154 standard deviations.
-pub fn acquisition(f: &Forecast, bounds: &Bounds, incumbent: Option<f64>) -> f64 {
-    let feasible = log_probability_feasible(f, bounds);
-    match incumbent {
-        None => feasible,
-        Some(best) => feasible + log_expected_improvement(&f.objective, best),
+/// Without a feasible design this is the log probability of feasibility, afterwards that plus the log expected improvement
+/// of the objective over the best value (Gardner et al., "Bayesian optimization with inequality constraints", ICML 2014), or
+/// of the front's hypervolume. −∞ where no improvement or no feasibility is possible, which takes a standard deviation of
+/// zero or some 1e154 standard deviations.
+pub fn acquisition(forecasts: &Forecasts, index: usize, bounds: &Bounds, best: Best<'_>) -> f64 {
+    let feasible = log_probability_feasible(forecasts.constraints(index), bounds);
+    match best {
+        Best::None => feasible,
+        Best::Value(best) => feasible + log_expected_improvement(&forecasts.objective(index), best),
+        Best::Front(front) => {
+            feasible
+                + front.log_expected_improvement(&forecasts.objectives[0][index], &forecasts.objectives[1][index])
+        }
     }
 }
 
 /// `ln E[max(objective − best, 0)]`.
-fn log_expected_improvement(objective: &Prediction, best: f64) -> f64 {
+pub(super) fn log_expected_improvement(objective: &Prediction, best: f64) -> f64 {
     let gain = objective.mean - best;
     let z = gain / objective.sd;
     if objective.sd == 0.0 || z > 1e8 {
@@ -36,30 +51,37 @@ fn log_expected_improvement(objective: &Prediction, best: f64) -> f64 {
 /// every acquisition is −∞. Runs on all threads, with the same answer on any number of them.
 ///
 /// # Errors
-/// As for [`solve`](super::solve), or an incumbent that isn't finite.
+/// As for [`solve`](super::solve), a best value that isn't finite, or a front without a second objective.
 pub fn propose(
-    forecasts: &[Forecast],
+    forecasts: &Forecasts,
     bounds: &Bounds,
-    incumbent: Option<f64>,
+    best: Best<'_>,
     admit: impl Fn(usize) -> bool + Sync,
 ) -> Result<Option<(usize, f64)>, SolverError> {
     check(forecasts, bounds)?;
-    if let Some(best) = incumbent
-        && !best.is_finite()
-    {
-        return Err(SolverError::Incumbent(best));
+    match best {
+        Best::Value(value) if !value.is_finite() => return Err(SolverError::Incumbent(value)),
+        Best::Front(_) if forecasts.objectives.len() != 2 => {
+            return Err(SolverError::ObjectiveCount(forecasts.objectives.len()));
+        }
+        _ => {}
     }
-    Ok(argmax(forecasts.len(), |index| admit(index).then(|| acquisition(&forecasts[index], bounds, incumbent))))
+    Ok(argmax(forecasts.len(), |index| admit(index).then(|| acquisition(forecasts, index, bounds, best))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::solver::Bound;
+    use crate::solver::{Bound, Forecast};
 
     fn forecast(objective: (f64, f64), constraint: (f64, f64)) -> Forecast {
         let prediction = |(mean, sd)| Prediction { mean, sd };
-        Forecast { objective: prediction(objective), constraints: vec![prediction(constraint)] }
+        Forecast { objectives: vec![prediction(objective)], constraints: vec![prediction(constraint)] }
+    }
+
+    /// The acquisition of a single candidate.
+    fn alone(objective: (f64, f64), constraint: (f64, f64), limit: f64, best: Best<'_>) -> f64 {
+        acquisition(&[forecast(objective, constraint)].into_iter().collect(), 0, &at_most(limit), best)
     }
 
     fn at_most(limit: f64) -> Bounds {
@@ -77,7 +99,7 @@ mod tests {
             ((0.0, 0.01), (0.0, 0.5), 20.0, 5.0, -125017.95333691586),
             ((1000000.0, 3.0), (1.0, 1.0), 0.0, 0.5, 11.974488412954886),
         ] {
-            let value = acquisition(&forecast(objective, constraint), &at_most(limit), Some(best));
+            let value = alone(objective, constraint, limit, Best::Value(best));
             let error = (value / expected - 1.0).abs();
             assert!(error < 1e-12, "{value} against {expected}");
         }
@@ -85,13 +107,13 @@ mod tests {
 
     #[test]
     fn without_incumbent_it_is_the_probability_of_feasibility() {
-        let f = forecast((5.0, 1.0), (2.0, 1.0));
-        assert_eq!(acquisition(&f, &at_most(1.0), None), log_probability_feasible(&f, &at_most(1.0)));
+        let within = log_probability_feasible([Prediction { mean: 2.0, sd: 1.0 }].into_iter(), &at_most(1.0));
+        assert_eq!(alone((5.0, 1.0), (2.0, 1.0), 1.0, Best::None), within);
     }
 
     #[test]
     fn exact_objectives_improve_by_their_difference_or_not_at_all() {
-        let at = |objective| acquisition(&forecast(objective, (0.0, 0.0)), &at_most(0.0), Some(2.0));
+        let at = |objective| alone(objective, (0.0, 0.0), 0.0, Best::Value(2.0));
         assert_eq!(at((5.0, 0.0)), 3f64.ln());
         assert_eq!(at((5.0, 1e-320)), 3f64.ln());
         assert_eq!(at((2.0, 0.0)), f64::NEG_INFINITY);
@@ -102,17 +124,18 @@ mod tests {
     #[test]
     fn propose_takes_the_admitted_maximum_and_distinguishes_hopeless_candidates() {
         // All probabilities of feasibility underflow, and still the order is known.
-        let forecasts: Vec<Forecast> = [60.0, 50.0, 55.0, 50.0].map(|mean| forecast((0.0, 1.0), (mean, 1.0))).to_vec();
+        let rows = [60.0, 50.0, 55.0, 50.0].map(|mean| forecast((0.0, 1.0), (mean, 1.0)));
+        let forecasts: Forecasts = rows.into_iter().collect();
         let bounds = at_most(0.0);
-        let chosen = |incumbent, admit: fn(usize) -> bool| {
-            propose(&forecasts, &bounds, incumbent, admit).unwrap().map(|(index, _)| index)
+        let chosen = |best, admit: fn(usize) -> bool| {
+            propose(&forecasts, &bounds, best, admit).unwrap().map(|(index, _)| index)
         };
-        assert_eq!(chosen(None, |_| true), Some(1));
-        assert_eq!(chosen(None, |i| i != 1), Some(3));
-        assert_eq!(chosen(Some(100.0), |i| i % 2 == 0), Some(2));
-        assert_eq!(chosen(None, |_| false), None);
+        assert_eq!(chosen(Best::None, |_| true), Some(1));
+        assert_eq!(chosen(Best::None, |i| i != 1), Some(3));
+        assert_eq!(chosen(Best::Value(100.0), |i| i % 2 == 0), Some(2));
+        assert_eq!(chosen(Best::None, |_| false), None);
         assert_eq!(
-            propose(&forecasts, &bounds, Some(f64::INFINITY), |_| true),
+            propose(&forecasts, &bounds, Best::Value(f64::INFINITY), |_| true),
             Err(SolverError::Incumbent(f64::INFINITY))
         );
     }

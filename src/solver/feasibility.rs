@@ -1,7 +1,7 @@
 //! Probability of feasibility, the best candidate that is confidently feasible, and what each limit costs.
 
 use super::normal::log_cdf;
-use super::{Bound, Bounds, Forecast, SolverError, argmax, check};
+use super::{Bound, Bounds, Forecasts, SolverError, argmax, check};
 use crate::surrogate::Prediction;
 
 /// The answer of [`solve`].
@@ -57,13 +57,13 @@ fn log_probability_within(prediction: &Prediction, bound: &Bound) -> f64 {
 
 /// Natural logarithm of the joint probability that all bounds are kept; finite far beyond the underflow of the
 /// probability itself.
-pub fn log_probability_feasible(f: &Forecast, bounds: &Bounds) -> f64 {
-    f.constraints.iter().zip(&bounds.0).map(|(prediction, bound)| log_probability_within(prediction, bound)).sum()
+pub fn log_probability_feasible(constraints: impl Iterator<Item = Prediction>, bounds: &Bounds) -> f64 {
+    constraints.zip(&bounds.0).map(|(prediction, bound)| log_probability_within(&prediction, bound)).sum()
 }
 
 /// Joint probability that all bounds are kept, the metrics being independent; 1 without bounds.
-pub fn probability_feasible(f: &Forecast, bounds: &Bounds) -> f64 {
-    log_probability_feasible(f, bounds).exp()
+pub fn probability_feasible(constraints: impl Iterator<Item = Prediction>, bounds: &Bounds) -> f64 {
+    log_probability_feasible(constraints, bounds).exp()
 }
 
 /// The best objective mean subject to a joint probability of feasibility of at least `confidence`.
@@ -74,43 +74,41 @@ pub fn probability_feasible(f: &Forecast, bounds: &Bounds) -> f64 {
 /// # Errors
 /// No candidates, a confidence outside [0, 1], a forecast with another number of constraints than there are bounds, or one
 /// that is NaN, infinite or has a negative standard deviation, or a limit that is NaN.
-pub fn solve(forecasts: &[Forecast], bounds: &Bounds, confidence: f64) -> Result<Solution, SolverError> {
+pub fn solve(forecasts: &Forecasts, bounds: &Bounds, confidence: f64) -> Result<Solution, SolverError> {
     check_problem(forecasts, bounds, confidence)?;
     Ok(solve_checked(forecasts, bounds, confidence))
 }
 
-fn check_problem(forecasts: &[Forecast], bounds: &Bounds, confidence: f64) -> Result<(), SolverError> {
+fn check_problem(forecasts: &Forecasts, bounds: &Bounds, confidence: f64) -> Result<(), SolverError> {
     check(forecasts, bounds)?;
     if (0.0..=1.0).contains(&confidence) { Ok(()) } else { Err(SolverError::Confidence(confidence)) }
 }
 
-fn solve_checked(forecasts: &[Forecast], bounds: &Bounds, confidence: f64) -> Solution {
-    let best = argmax(forecasts.len(), |index| {
-        let forecast = &forecasts[index];
-        (probability_feasible(forecast, bounds) >= confidence).then_some(forecast.objective.mean)
-    });
+fn solve_checked(forecasts: &Forecasts, bounds: &Bounds, confidence: f64) -> Solution {
+    let probability = |index| probability_feasible(forecasts.constraints(index), bounds);
+    let best =
+        argmax(forecasts.len(), |index| (probability(index) >= confidence).then(|| forecasts.objective(index).mean));
     if let Some((index, _)) = best {
-        return Solution::Best { index, probability: probability_feasible(&forecasts[index], bounds) };
+        return Solution::Best { index, probability: probability(index) };
     }
     let nearest = argmax(forecasts.len(), |index| {
-        let forecast = &forecasts[index];
-        let log_probability = log_probability_feasible(forecast, bounds);
-        let excess = if log_probability == f64::NEG_INFINITY { worst_relative_excess(forecast, bounds) } else { 0.0 };
+        let log_probability = log_probability_feasible(forecasts.constraints(index), bounds);
+        let hopeless = log_probability == f64::NEG_INFINITY;
+        let excess = if hopeless { worst_relative_excess(forecasts.constraints(index), bounds) } else { 0.0 };
         Some((log_probability, -excess))
     })
     .map_or(0, |(index, _)| index);
-    let forecast = &forecasts[nearest];
     let binding = argmax(bounds.0.len(), |k| {
-        let (prediction, bound) = (&forecast.constraints[k], &bounds.0[k]);
+        let (prediction, bound) = (&forecasts.constraints[k][nearest], &bounds.0[k]);
         let log_probability = log_probability_within(prediction, bound);
         Some((-log_probability, relative_excess(prediction, bound)))
     })
     .map_or(0, |(bound, _)| bound);
     Solution::Infeasible {
         nearest,
-        probability: probability_feasible(forecast, bounds),
+        probability: probability(nearest),
         binding,
-        excess: forecast.constraints[binding].mean - bounds.0[binding].limit,
+        excess: forecasts.constraints[binding][nearest].mean - bounds.0[binding].limit,
     }
 }
 
@@ -120,12 +118,10 @@ fn relative_excess(prediction: &Prediction, bound: &Bound) -> f64 {
     (prediction.mean - bound.limit) / scale
 }
 
-fn worst_relative_excess(forecast: &Forecast, bounds: &Bounds) -> f64 {
-    forecast
-        .constraints
-        .iter()
+fn worst_relative_excess(constraints: impl Iterator<Item = Prediction>, bounds: &Bounds) -> f64 {
+    constraints
         .zip(&bounds.0)
-        .map(|(prediction, bound)| relative_excess(prediction, bound))
+        .map(|(prediction, bound)| relative_excess(&prediction, bound))
         .fold(f64::NEG_INFINITY, f64::max)
 }
 
@@ -134,7 +130,7 @@ fn worst_relative_excess(forecast: &Forecast, bounds: &Bounds) -> f64 {
 /// # Errors
 /// As for [`solve`], or a fraction that is negative or not finite.
 pub fn relaxations(
-    forecasts: &[Forecast],
+    forecasts: &Forecasts,
     bounds: &Bounds,
     confidence: f64,
     fraction: f64,
@@ -165,6 +161,7 @@ mod tests {
     use rand_chacha::rand_core::{Rng, SeedableRng};
 
     use super::*;
+    use crate::solver::Forecast;
 
     fn bounds(limits: &[f64]) -> Bounds {
         let bound = |&limit: &f64| Bound { name: "leakage".to_owned(), limit };
@@ -173,7 +170,7 @@ mod tests {
 
     fn forecast(objective: f64, constraints: &[(f64, f64)]) -> Forecast {
         Forecast {
-            objective: Prediction { mean: objective, sd: 1.0 },
+            objectives: vec![Prediction { mean: objective, sd: 1.0 }],
             constraints: constraints.iter().map(|&(mean, sd)| Prediction { mean, sd }).collect(),
         }
     }
@@ -181,25 +178,26 @@ mod tests {
     #[test]
     fn joint_probability_is_the_product_and_zero_sd_is_a_step() {
         // Φ(1) Φ(−0.5) = 0.8413447460685429 · 0.3085375387259869 (scipy.stats.norm.cdf).
-        let f = forecast(0.0, &[(1.0, 2.0), (4.0, 2.0)]);
-        let p = probability_feasible(&f, &bounds(&[3.0, 3.0]));
+        let probability = |constraints: &[(f64, f64)], limits: &[f64]| {
+            probability_feasible(forecast(0.0, constraints).constraints.into_iter(), &bounds(limits))
+        };
+        let p = probability(&[(1.0, 2.0), (4.0, 2.0)], &[3.0, 3.0]);
         assert!((p - 0.841_344_746_068_542_9 * 0.308_537_538_725_986_9).abs() < 1e-14);
-        let exact = forecast(0.0, &[(3.0, 0.0)]);
-        assert_eq!(probability_feasible(&exact, &bounds(&[3.0])), 1.0);
-        assert_eq!(probability_feasible(&exact, &bounds(&[2.999])), 0.0);
-        assert_eq!(probability_feasible(&exact, &bounds(&[f64::INFINITY])), 1.0);
-        assert_eq!(probability_feasible(&forecast(0.0, &[]), &bounds(&[])), 1.0);
+        assert_eq!(probability(&[(3.0, 0.0)], &[3.0]), 1.0);
+        assert_eq!(probability(&[(3.0, 0.0)], &[2.999]), 0.0);
+        assert_eq!(probability(&[(3.0, 0.0)], &[f64::INFINITY]), 1.0);
+        assert_eq!(probability(&[], &[]), 1.0);
     }
 
     /// The definition, word by word, on one thread.
-    fn by_definition(forecasts: &[Forecast], bounds: &Bounds, confidence: f64) -> Solution {
-        let probability = |i: usize| probability_feasible(&forecasts[i], bounds);
-        let log_probability = |i: usize| log_probability_feasible(&forecasts[i], bounds);
+    fn by_definition(forecasts: &Forecasts, bounds: &Bounds, confidence: f64) -> Solution {
+        let probability = |i: usize| probability_feasible(forecasts.constraints(i), bounds);
+        let log_probability = |i: usize| log_probability_feasible(forecasts.constraints(i), bounds);
         let mut best: Option<usize> = None;
         let mut nearest = 0;
         for i in 0..forecasts.len() {
-            let mean = forecasts[i].objective.mean;
-            if probability(i) >= confidence && best.is_none_or(|b| mean > forecasts[b].objective.mean) {
+            let mean = forecasts.objective(i).mean;
+            if probability(i) >= confidence && best.is_none_or(|b| mean > forecasts.objective(b).mean) {
                 best = Some(i);
             }
             if log_probability(i) > log_probability(nearest) {
@@ -211,10 +209,10 @@ mod tests {
         }
         let mut binding = 0;
         let within = |k: usize| {
-            let Prediction { mean, sd } = forecasts[nearest].constraints[k];
+            let Prediction { mean, sd } = forecasts.constraints[k][nearest];
             let alone = Bounds(vec![bounds.0[k].clone()]);
             let excess = relative_excess(&Prediction { mean, sd }, &bounds.0[k]);
-            (log_probability_feasible(&forecast(0.0, &[(mean, sd)]), &alone), -excess)
+            (log_probability_feasible([Prediction { mean, sd }].into_iter(), &alone), -excess)
         };
         for k in 1..bounds.0.len() {
             if within(k) < within(binding) {
@@ -225,7 +223,7 @@ mod tests {
             nearest,
             probability: probability(nearest),
             binding,
-            excess: forecasts[nearest].constraints[binding].mean - bounds.0[binding].limit,
+            excess: forecasts.constraints[binding][nearest].mean - bounds.0[binding].limit,
         }
     }
 
@@ -237,7 +235,7 @@ mod tests {
             // Coarse numbers, so that ties occur.
             let mut draw = |levels: u64| (rng.next_u64() % levels) as f64 / 4.0;
             let m = 1 + seed as usize % 3;
-            let forecasts: Vec<Forecast> = (0..1 + seed as usize % 60)
+            let forecasts: Forecasts = (0..1 + seed as usize % 60)
                 .map(|_| {
                     let constraints: Vec<_> = (0..m).map(|_| (draw(40), draw(6) + 0.25)).collect();
                     forecast(draw(12), &constraints)
@@ -265,7 +263,7 @@ mod tests {
             forecast(1.0, &[(9.0, 0.1), (50.0, 0.1)]),
             forecast(5.0, &[(9.0, 0.1), (70.0, 0.1)]),
         ];
-        let Solution::Infeasible { nearest, probability, binding, excess } = solve(&noisy, &tight, 0.9).unwrap() else {
+        let Solution::Infeasible { nearest, probability, binding, excess } = solve(&noisy.into_iter().collect(), &tight, 0.9).unwrap() else {
             panic!("nothing is feasible");
         };
         assert_eq!((nearest, probability, binding), (1, 0.0, 1));
@@ -274,7 +272,7 @@ mod tests {
         // Known exactly: all probabilities are zero, the smallest excess wins.
         let exact = [forecast(9.0, &[(20.0, 0.0), (0.0, 0.0)]), forecast(1.0, &[(12.0, 0.0), (0.0, 0.0)])];
         assert_eq!(
-            solve(&exact, &tight, 0.9).unwrap(),
+            solve(&exact.into_iter().collect(), &tight, 0.9).unwrap(),
             Solution::Infeasible { nearest: 1, probability: 0.0, binding: 0, excess: 2.0 }
         );
     }
@@ -286,20 +284,22 @@ mod tests {
             forecast(2.0, &[(10.9, 0.0), (-10.5, 0.0)]),
             forecast(3.0, &[(9.0, 0.0), (-9.1, 0.0)]),
         ];
+        let hopeless: Forecasts = forecasts[..1].iter().cloned().collect();
+        let forecasts: Forecasts = forecasts.into_iter().collect();
         let relaxed = relaxations(&forecasts, &bounds(&[10.0, -10.0]), 0.9, 0.1).unwrap();
         assert_eq!(
             relaxed,
             [Relaxed { bound: 0, limit: 11.0, best: Some(1) }, Relaxed { bound: 1, limit: -9.0, best: Some(2) },]
         );
-        let hopeless = relaxations(&forecasts[..1], &bounds(&[1.0, 0.0]), 0.9, 0.1).unwrap();
+        let hopeless = relaxations(&hopeless, &bounds(&[1.0, 0.0]), 0.9, 0.1).unwrap();
         assert_eq!(hopeless.iter().find_map(|r| r.best), None);
     }
 
     #[test]
     fn nonsensical_requests_are_errors() {
-        let forecasts = [forecast(1.0, &[(1.0, 1.0)])];
+        let forecasts: Forecasts = [forecast(1.0, &[(1.0, 1.0)])].into_iter().collect();
         let one = bounds(&[1.0]);
-        assert_eq!(solve(&[], &one, 0.9), Err(SolverError::NoCandidates));
+        assert_eq!(solve(&Forecasts::default(), &one, 0.9), Err(SolverError::NoCandidates));
         assert_eq!(solve(&forecasts, &one, 1.1), Err(SolverError::Confidence(1.1)));
         assert!(solve(&forecasts, &one, f64::NAN).is_err());
         assert_eq!(relaxations(&forecasts, &one, 0.9, -0.1), Err(SolverError::Fraction(-0.1)));

@@ -6,15 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::SolverError;
-
-/// A candidate as the first measurements see it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SpreadPoint {
-    /// Stratum, such as the split layer. Its order only matters where there are more categories than measurements.
-    pub category: usize,
-    /// Coordinates in any unit, such as the logarithm of the depth, shape `[d]`.
-    pub coordinates: Vec<f64>,
-}
+use crate::surrogate::Points;
 
 /// Distinct indices of `count` points that cover the categories and the space, in the order of choice.
 ///
@@ -25,16 +17,15 @@ pub struct SpreadPoint {
 /// broken by `seed`. O(count · n · d). A count beyond the number of points gives them all.
 ///
 /// # Errors
-/// No points, points that differ in their number of coordinates, or a coordinate that isn't finite.
-pub fn spread(points: &[SpreadPoint], count: usize, seed: u64) -> Result<Vec<usize>, SolverError> {
+/// No points, or a coordinate that isn't finite.
+pub fn spread(points: &Points, count: usize, seed: u64) -> Result<Vec<usize>, SolverError> {
     let scaled = unit_box(points)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let priority: Vec<u64> = points.iter().map(|_| rng.next_u64()).collect();
+    let priority: Vec<u64> = (0..points.len()).map(|_| rng.next_u64()).collect();
 
     let mut strata: BTreeMap<usize, Stratum> = BTreeMap::new();
-    for (index, point) in points.iter().enumerate() {
-        let stratum = strata.entry(point.category).or_default();
-        stratum.left.push(index);
+    for index in 0..points.len() {
+        strata.entry(points.category(index)).or_default().left.push(index);
     }
     let mut strata: Vec<Stratum> = strata.into_values().collect();
     if count < strata.len() {
@@ -63,8 +54,9 @@ pub fn spread(points: &[SpreadPoint], count: usize, seed: u64) -> Result<Vec<usi
         strata[s].taken += 1;
         chosen.push(index);
         for (other, distance) in nearest.iter_mut().enumerate() {
-            let apart = f64::from(u8::from(points[other].category != points[index].category));
-            let squared = (scaled[other].iter().zip(&scaled[index])).map(|(x, y)| (x - y).powi(2)).sum::<f64>() + apart;
+            let apart = f64::from(u8::from(points.category(other) != points.category(index)));
+            let (x, y) = (scaled.chunk(other), scaled.chunk(index));
+            let squared = x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>() + apart;
             *distance = distance.min(squared);
         }
     }
@@ -90,18 +82,25 @@ fn evenly(n: usize, count: usize) -> Vec<usize> {
 }
 
 /// Coordinates scaled to [0, 1] axis by axis; an axis on which all points agree becomes 0.
-fn unit_box(points: &[SpreadPoint]) -> Result<Vec<Vec<f64>>, SolverError> {
-    let first = points.first().ok_or(SolverError::NoCandidates)?;
-    let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); first.coordinates.len()];
-    for (index, point) in points.iter().enumerate() {
-        if point.coordinates.len() != ranges.len() {
-            return Err(SolverError::CoordinateCount {
-                point: index,
-                expected: ranges.len(),
-                found: point.coordinates.len(),
-            });
-        }
-        for (axis, (range, &value)) in ranges.iter_mut().zip(&point.coordinates).enumerate() {
+struct Scaled {
+    width: usize,
+    coordinates: Vec<f64>,
+}
+
+impl Scaled {
+    fn chunk(&self, index: usize) -> &[f64] {
+        &self.coordinates[index * self.width..(index + 1) * self.width]
+    }
+}
+
+fn unit_box(points: &Points) -> Result<Scaled, SolverError> {
+    if points.is_empty() {
+        return Err(SolverError::NoCandidates);
+    }
+    let width = points.width();
+    let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); width];
+    for index in 0..points.len() {
+        for (axis, (range, &value)) in ranges.iter_mut().zip(points.features(index)).enumerate() {
             if !value.is_finite() {
                 return Err(SolverError::Coordinate { point: index, axis, value });
             }
@@ -112,7 +111,8 @@ fn unit_box(points: &[SpreadPoint]) -> Result<Vec<Vec<f64>>, SolverError> {
     let scale = |(&value, &(low, high)): (&f64, &(f64, f64))| {
         if high > low { (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0) } else { 0.0 }
     };
-    Ok(points.iter().map(|point| point.coordinates.iter().zip(&ranges).map(scale).collect()).collect())
+    let coordinates = (0..points.len()).flat_map(|index| points.features(index).iter().zip(&ranges).map(scale)).collect();
+    Ok(Scaled { width, coordinates })
 }
 
 #[cfg(test)]
@@ -120,15 +120,21 @@ mod tests {
     use super::*;
 
     /// Categories 0 to `categories`, each with depths 1 to 16.
-    fn grid(categories: usize) -> Vec<SpreadPoint> {
-        (0..categories * 16)
-            .map(|i| SpreadPoint { category: i / 16, coordinates: vec![((i % 16 + 1) as f64).ln()] })
-            .collect()
+    fn grid(categories: usize) -> Points {
+        points((0..categories * 16).map(|i| (i / 16, vec![((i % 16 + 1) as f64).ln()])))
     }
 
-    fn per_category(points: &[SpreadPoint], chosen: &[usize], categories: usize) -> Vec<usize> {
+    fn points(rows: impl Iterator<Item = (usize, Vec<f64>)>) -> Points {
+        let mut points: Option<Points> = None;
+        for (category, features) in rows {
+            points.get_or_insert_with(|| Points::new(features.len())).push(&features, category);
+        }
+        points.unwrap()
+    }
+
+    fn per_category(points: &Points, chosen: &[usize], categories: usize) -> Vec<usize> {
         let mut counts = vec![0; categories];
-        chosen.iter().for_each(|&i| counts[points[i].category] += 1);
+        chosen.iter().for_each(|&i| counts[points.category(i)] += 1);
         counts
     }
 
@@ -152,7 +158,7 @@ mod tests {
     fn few_measurements_spread_over_the_categories() {
         let points = grid(13);
         let chosen = spread(&points, 3, 0).unwrap();
-        let mut categories: Vec<usize> = chosen.iter().map(|&i| points[i].category).collect();
+        let mut categories: Vec<usize> = chosen.iter().map(|&i| points.category(i)).collect();
         categories.sort_unstable();
         assert_eq!(categories, [0, 6, 12]);
         assert_eq!(evenly(10, 1), [5]);
@@ -162,8 +168,7 @@ mod tests {
 
     #[test]
     fn each_choice_is_the_farthest() {
-        let points: Vec<SpreadPoint> =
-            [0.0, 1.0, 2.0, 5.0, 10.0].map(|x| SpreadPoint { category: 0, coordinates: vec![x, 3.0] }).to_vec();
+        let points = points([0.0, 1.0, 2.0, 5.0, 10.0].into_iter().map(|x| (0, vec![x, 3.0])));
         for seed in 0..10 {
             let chosen = spread(&points, 3, seed).unwrap();
             let mut rest = chosen[1..].to_vec();
@@ -179,8 +184,7 @@ mod tests {
 
     #[test]
     fn a_small_category_runs_dry_and_a_large_count_takes_all() {
-        let mut points = grid(2);
-        points.truncate(17);
+        let points = points((0..17).map(|i| (i / 16, vec![((i % 16 + 1) as f64).ln()])));
         let mut chosen = spread(&points, 8, 3).unwrap();
         assert_eq!(per_category(&points, &chosen, 2), [7, 1]);
         chosen = spread(&points, 100, 3).unwrap();
@@ -190,11 +194,8 @@ mod tests {
 
     #[test]
     fn bad_points_are_named() {
-        assert_eq!(spread(&[], 1, 0), Err(SolverError::NoCandidates));
-        let mut points = grid(1);
-        points[3].coordinates[0] = f64::NAN;
+        assert_eq!(spread(&Points::new(2), 1, 0), Err(SolverError::NoCandidates));
+        let points = points((0..5).map(|i| (0, vec![if i == 3 { f64::NAN } else { 1.0 }])));
         assert!(matches!(spread(&points, 2, 0), Err(SolverError::Coordinate { point: 3, axis: 0, .. })));
-        points[2].coordinates.clear();
-        assert!(matches!(spread(&points, 2, 0), Err(SolverError::CoordinateCount { point: 2, expected: 1, found: 0 })));
     }
 }

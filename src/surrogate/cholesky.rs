@@ -50,7 +50,8 @@ impl Cholesky {
         Some(Self { n, lower })
     }
 
-    fn row(&self, i: usize) -> &[f64] {
+    /// Row `i` up to its diagonal, shape `[i + 1]`.
+    pub(super) fn row(&self, i: usize) -> &[f64] {
         &self.lower[i * self.n..i * self.n + i + 1]
     }
 

@@ -3,9 +3,9 @@
 use super::cholesky::dot;
 
 /// Prior variance of the constant of the mean function, in squared standard deviations of the target.
-const CONSTANT_VARIANCE: f64 = 10.0;
+pub(super) const CONSTANT_VARIANCE: f64 = 10.0;
 /// Prior variance of each linear weight: standard deviations of the target per standard deviation of the feature.
-const WEIGHT_VARIANCE: f64 = 1.0;
+pub(super) const WEIGHT_VARIANCE: f64 = 1.0;
 
 /// Least variance of the estimated noise: a thousandth of the target's standard deviation. Keeps noise-free tables well
 /// conditioned and never lets a measured design look exactly known.

@@ -85,6 +85,26 @@ impl GaussianProcess {
         Prediction { mean: scale.mean + scale.sd * mean, sd: scale.sd * variance.sqrt() }
     }
 
+    pub(super) fn scales(&self) -> &Scales {
+        &self.scales
+    }
+
+    pub(super) fn hyper(&self) -> &Hyperparameters {
+        &self.hyper
+    }
+
+    pub(super) fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    pub(super) fn alpha(&self) -> &[f64] {
+        &self.alpha
+    }
+
+    pub(super) fn factor(&self) -> &Cholesky {
+        &self.factor
+    }
+
     /// Standard deviation of the estimated noise, in the target's unit; the rows' known variances come on top.
     pub fn noise_sd(&self) -> f64 {
         self.scales.target.sd * self.hyper.noise.sqrt()

@@ -1,0 +1,384 @@
+//! A search in a table instead of a laboratory: what is "measured" is looked up.
+//!
+//! For benchmarking strategies against answers that are known, for users with measurements of their own, and for tests. A
+//! row that was looked up is known exactly: the answer is the best of them that keeps every bound, never a prediction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::SearchError;
+use super::beliefs::{Belief, Beliefs};
+use super::strategy::{Ground, Incumbent, Judged, Learner};
+use crate::config::{ConstraintEntry, Goal, ObjectiveEntry, ReplayFile, Scale, Strategy};
+use crate::solver::{Bound, Bounds, Forecasts, Front};
+use crate::surrogate::{FitOptions, GaussianProcess, Points, Row, SurrogateError};
+use crate::table::{Table, TableError};
+
+/// A table with what is sought in it.
+#[derive(Debug, Clone)]
+pub struct Case {
+    points: Points,
+    /// Rows of the table that keep the exact bounds: what [`Points`] are numbered by.
+    rows: Vec<usize>,
+    groups: Vec<usize>,
+    objectives: Vec<Figure>,
+    constraints: Vec<Figure>,
+    bounds: Bounds,
+    /// Reference of the front's hypervolume, maximised.
+    reference: Option<(f64, f64)>,
+    strategy: Strategy,
+    initial: Option<usize>,
+}
+
+/// A column that is looked up.
+#[derive(Debug, Clone)]
+struct Figure {
+    name: String,
+    /// Such that larger is better (objectives), or at most the limit is allowed (constraints).
+    values: Vec<f64>,
+    /// Squared standard errors.
+    variances: Vec<f64>,
+    /// −1 where the column was turned round.
+    sign: f64,
+    scale: Scale,
+}
+
+impl Figure {
+    fn new(
+        table: &Table,
+        rows: &[usize],
+        column: &str,
+        std_error: Option<&str>,
+        sign: f64,
+    ) -> Result<Self, TableError> {
+        let pick = |column: &[f64]| -> Vec<f64> { rows.iter().map(|&row| column[row]).collect() };
+        let variances = match std_error {
+            Some(column) => pick(table.numbers(column)?).iter().map(|error| error * error).collect(),
+            None => vec![0.0; rows.len()],
+        };
+        let values = pick(table.numbers(column)?).iter().map(|value| value * sign).collect();
+        Ok(Self { name: column.to_owned(), values, variances, sign, scale: Scale::Linear })
+    }
+
+    /// Value and variance of a row on the scale that is modelled.
+    fn modelled(&self, index: usize) -> (f64, f64) {
+        let (value, variance) = (self.values[index] * self.sign, self.variances[index]);
+        let (value, slope) = match self.scale {
+            Scale::Linear => (value, 1.0),
+            Scale::Log => (value.max(f64::MIN_POSITIVE).ln(), 1.0 / value.max(f64::MIN_POSITIVE)),
+            Scale::Logit => {
+                let share = value.clamp(1e-4, 1.0 - 1e-4);
+                ((share / (1.0 - share)).ln(), 1.0 / (share * (1.0 - share)))
+            }
+        };
+        (value * self.sign, variance * slope * slope)
+    }
+
+    /// A value, turned as [`values`](Self::values) are, on the scale that is modelled.
+    fn scaled(&self, value: f64) -> f64 {
+        let alone = Self { values: vec![value], variances: vec![0.0], ..self.clone() };
+        alone.modelled(0).0
+    }
+}
+
+/// What one lookup brought.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// Row of the table, from 0.
+    pub row: usize,
+    /// Why it was looked up.
+    pub reason: String,
+    /// Whether it keeps every bound.
+    pub feasible: bool,
+    /// The first objective's best value so far at a row that keeps every bound.
+    pub best: Option<f64>,
+    /// Hypervolume of the front so far; only of two objectives.
+    pub hypervolume: Option<f64>,
+}
+
+/// How a search in a table went.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Replay {
+    /// The strategy.
+    pub strategy: Strategy,
+    /// The seed of its draws.
+    pub seed: u64,
+    /// Rows that keep the exact bounds.
+    pub candidates: usize,
+    /// Rows looked up.
+    pub evaluations: usize,
+    /// Rows, from 0, of the answer: the best that keeps every bound, or the front; empty where none was found.
+    pub answer: Vec<usize>,
+    /// The answer's first objective.
+    pub value: Option<f64>,
+    /// Hypervolume of the answer's front.
+    pub hypervolume: Option<f64>,
+    /// The best value, or the largest hypervolume, that the whole table has.
+    pub exact: Option<f64>,
+    /// Of the answer's value, or hypervolume, in the exact one.
+    pub share: Option<f64>,
+    /// The bound that the most rows looked up broke, where none kept all.
+    pub binding: Option<String>,
+    /// Every lookup, in order.
+    pub history: Vec<Step>,
+}
+
+impl Case {
+    /// Reads the columns that `file` names.
+    ///
+    /// # Errors
+    /// [`TableError`] names a column that is missing or no number.
+    pub fn new(table: &Table, file: &ReplayFile) -> Result<Self, TableError> {
+        let known = file.constraints.iter().filter(|bound| bound.exact);
+        let known: Vec<(&[f64], (f64, f64))> = known
+            .map(|bound| Ok((table.numbers(&bound.column)?, turned(bound))))
+            .collect::<Result<_, TableError>>()?;
+        let kept = |row: &usize| known.iter().all(|&(column, (sign, limit))| column[*row] * sign <= limit);
+        let rows: Vec<usize> = (0..table.rows()).filter(kept).collect();
+        let parameters =
+            file.parameters.iter().map(|name| table.numbers(name)).collect::<Result<Vec<&[f64]>, TableError>>()?;
+        let categories = file.category.as_ref().map(|name| table.categories(name)).transpose()?;
+        let mut points = Points::new(parameters.len());
+        let mut features = Vec::with_capacity(parameters.len());
+        for &row in &rows {
+            features.clear();
+            features.extend(parameters.iter().map(|column| column[row]));
+            points.push(&features, categories.as_ref().map_or(0, |of| of[row]));
+        }
+        let columns = file.groups.iter().map(|name| table.categories(name)).collect::<Result<Vec<_>, TableError>>()?;
+        let mut known = BTreeMap::new();
+        let mut group = |row: usize| {
+            let next = known.len();
+            let key: Vec<usize> = columns.iter().map(|column| column[row]).collect();
+            *known.entry(key).or_insert(next)
+        };
+        let groups = match columns.is_empty() {
+            // Without groups every row is one: hierarchical then spreads its first half only.
+            true => (0..rows.len()).collect(),
+            false => rows.iter().map(|&row| group(row)).collect(),
+        };
+        let objective = |entry: &ObjectiveEntry| {
+            let sign = if entry.goal == Goal::Maximize { 1.0 } else { -1.0 };
+            let figure = Figure::new(table, &rows, &entry.column, entry.std_error.as_deref(), sign)?;
+            Ok(Figure { scale: entry.scale, ..figure })
+        };
+        let noisy: Vec<&ConstraintEntry> = file.constraints.iter().filter(|bound| !bound.exact).collect();
+        let constraint = |entry: &&ConstraintEntry| {
+            Figure::new(table, &rows, &entry.column, entry.std_error.as_deref(), turned(entry).0)
+        };
+        let bound = |entry: &&ConstraintEntry| Bound { name: entry.column.clone(), limit: turned(entry).1 };
+        let objectives = file.objectives.iter().map(objective).collect::<Result<Vec<_>, TableError>>()?;
+        let reference = match &file.objectives[..] {
+            [a, b] => a.reference.zip(b.reference).map(|(a, b)| (a * objectives[0].sign, b * objectives[1].sign)),
+            _ => None,
+        };
+        let constraints = noisy.iter().map(constraint).collect::<Result<_, TableError>>()?;
+        Ok(Self {
+            points,
+            groups,
+            constraints,
+            bounds: Bounds(noisy.iter().map(bound).collect()),
+            objectives,
+            reference,
+            strategy: file.strategy,
+            initial: file.initial,
+            rows,
+        })
+    }
+
+    /// Number of rows that keep the exact bounds.
+    pub fn candidates(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn feasible(&self, index: usize) -> bool {
+        self.violation(index) <= 0.0
+    }
+
+    /// Largest excess over a bound, as a share of it.
+    fn violation(&self, index: usize) -> f64 {
+        let excess = |(figure, bound): (&Figure, &Bound)| {
+            (figure.values[index] - bound.limit) / bound.limit.abs().max(1e-9)
+        };
+        self.constraints.iter().zip(&self.bounds.0).map(excess).fold(0.0, f64::max)
+    }
+
+    /// The front of these candidates' measured values, those left out that break a bound.
+    fn front(&self, indices: impl Iterator<Item = usize>) -> Option<Front> {
+        let points = indices.filter(|&index| self.feasible(index));
+        let values = |index: usize| (self.objectives[0].values[index], self.objectives[1].values[index]);
+        Some(Front::new(points.map(values), self.reference?))
+    }
+
+    /// The best value of the first objective among these candidates that keep the bounds, with its index.
+    fn best(&self, indices: impl Iterator<Item = usize>) -> Option<(usize, f64)> {
+        let values = indices.filter(|&index| self.feasible(index)).map(|index| (index, self.objectives[0].values[index]));
+        values.reduce(|best, other| if other.1 > best.1 { other } else { best })
+    }
+
+    /// Searches with `evaluations` lookups, `round` at a time; `strategy` in place of the file's where given.
+    ///
+    /// # Errors
+    /// [`SearchError`] where models can't be fitted.
+    pub fn run(
+        &self,
+        evaluations: usize,
+        round: usize,
+        strategy: Option<Strategy>,
+        seed: u64,
+    ) -> Result<Replay, SearchError> {
+        let evaluations = evaluations.min(self.rows.len());
+        let strategy = strategy.unwrap_or(self.strategy);
+        // A quarter of the measurements, but two for each number that a model has to learn of.
+        let initial = self.initial.unwrap_or_else(|| evaluations.div_ceil(4).max(2 * self.points.width() + 2));
+        let ground = Ground {
+            points: &self.points,
+            groups: &self.groups,
+            bounds: &self.bounds,
+            strategy,
+            evaluations,
+            initial: initial.min(evaluations),
+            seed,
+        };
+        let mut seen = Seen { case: self, seed, order: Vec::new(), tried: BTreeSet::new() };
+        let mut history: Vec<Step> = Vec::new();
+        while seen.order.len() < evaluations {
+            let count = round.clamp(1, evaluations - seen.order.len());
+            let mut proposals = ground.propose(&seen.tried, &seen.judged(), count, &seen)?;
+            proposals.truncate(evaluations - seen.order.len());
+            if proposals.is_empty() {
+                break;
+            }
+            for (index, reason) in proposals {
+                seen.order.push(index);
+                seen.tried.insert(index);
+                history.push(Step {
+                    row: self.rows[index],
+                    reason,
+                    feasible: self.feasible(index),
+                    best: self.best(seen.order.iter().copied()).map(|(_, value)| value * self.objectives[0].sign),
+                    hypervolume: self.front(seen.order.iter().copied()).map(|front| front.hypervolume()),
+                });
+            }
+        }
+        Ok(self.conclude(strategy, seed, &seen.order, history))
+    }
+
+    fn conclude(&self, strategy: Strategy, seed: u64, order: &[usize], history: Vec<Step>) -> Replay {
+        let all = || 0..self.rows.len();
+        let (found, sign) = (self.best(order.iter().copied()), self.objectives[0].sign);
+        let hypervolume = self.front(order.iter().copied()).map(|front| front.hypervolume());
+        let (answer, exact, share) = match hypervolume {
+            Some(volume) => {
+                let exact = self.front(all()).map(|front| front.hypervolume());
+                (self.undominated(order), exact, exact.map(|exact| volume / exact))
+            }
+            None => {
+                let exact = self.best(all()).map(|(_, value)| value * sign);
+                let share = found.zip(exact).map(|((_, value), exact)| value * sign / exact);
+                (found.iter().map(|&(index, _)| self.rows[index]).collect(), exact, share)
+            }
+        };
+        let broken = |(figure, bound): (&Figure, &Bound)| {
+            let broken = order.iter().filter(|&&index| figure.values[index] > bound.limit).count();
+            (broken, figure.name.clone())
+        };
+        let binding = match found {
+            Some(_) => None,
+            None => self.constraints.iter().zip(&self.bounds.0).map(broken).max().map(|(_, name)| name),
+        };
+        Replay {
+            strategy,
+            seed,
+            candidates: self.rows.len(),
+            evaluations: order.len(),
+            answer,
+            value: found.map(|(_, value)| value * sign),
+            hypervolume,
+            exact,
+            share: share.filter(|share| share.is_finite()),
+            binding,
+            history,
+        }
+    }
+
+    /// Rows of the table on the front of what was looked up.
+    fn undominated(&self, order: &[usize]) -> Vec<usize> {
+        let feasible: Vec<usize> = order.iter().copied().filter(|&index| self.feasible(index)).collect();
+        let value = |index: usize| (self.objectives[0].values[index], -self.objectives[1].values[index]);
+        let points: Vec<(f64, f64)> = feasible.iter().map(|&index| value(index)).collect();
+        crate::solver::pareto_front(&points).into_iter().map(|at| self.rows[feasible[at]]).collect()
+    }
+}
+
+/// −1 and −limit for a lower limit, so that every bound is an upper one.
+fn turned(bound: &ConstraintEntry) -> (f64, f64) {
+    match (bound.max, bound.min) {
+        (Some(max), _) => (1.0, max),
+        (None, min) => (-1.0, -min.unwrap_or(f64::NEG_INFINITY)),
+    }
+}
+
+/// What was looked up so far.
+struct Seen<'a> {
+    case: &'a Case,
+    seed: u64,
+    order: Vec<usize>,
+    tried: BTreeSet<usize>,
+}
+
+impl Seen<'_> {
+    fn judged(&self) -> Vec<Judged> {
+        let judge = |&index: &usize| Judged {
+            index,
+            objective: self.case.objectives[0].values[index],
+            violation: self.case.violation(index),
+        };
+        self.order.iter().map(judge).collect()
+    }
+
+    fn fit(&self, figure: &Figure) -> Result<Belief, SurrogateError> {
+        let points = &self.case.points;
+        let row = |&index: &usize| {
+            let (value, variance) = figure.modelled(index);
+            Row { features: points.features(index).to_vec(), category: points.category(index), value, variance }
+        };
+        let rows: Vec<Row> = self.order.iter().map(row).collect();
+        let options = FitOptions { seed: self.seed, ..FitOptions::default() };
+        Ok(Belief::plain(GaussianProcess::fit(&rows, &options)?))
+    }
+}
+
+impl Learner for Seen<'_> {
+    fn beliefs(&self) -> Result<Beliefs<'_>, SearchError> {
+        let fit = |figures: &[Figure]| figures.par_iter().map(|figure| self.fit(figure)).collect::<Result<_, _>>();
+        Ok(Beliefs {
+            points: &self.case.points,
+            objectives: fit(&self.case.objectives)?,
+            constraints: fit(&self.case.constraints)?,
+        })
+    }
+
+    fn incumbent(&self, _: &Forecasts) -> Result<Incumbent, SearchError> {
+        let case = self.case;
+        let order = || self.order.iter().copied();
+        if case.objectives.len() == 2 {
+            // Fronts are counted on the scale that is modelled.
+            let scaled = |index: usize| (case.objectives[0].modelled(index).0, case.objectives[1].modelled(index).0);
+            let reference = case.reference.map(|(a, b)| (case.objectives[0].scaled(a), case.objectives[1].scaled(b)));
+            let feasible = order().filter(|&index| case.feasible(index));
+            return Ok(match reference {
+                Some(reference) if order().any(|index| case.feasible(index)) => {
+                    Incumbent::Front(Front::new(feasible.map(scaled), reference))
+                }
+                _ => Incumbent::None,
+            });
+        }
+        Ok(match case.best(order()) {
+            Some((index, _)) => Incumbent::Value(case.objectives[0].modelled(index).0),
+            None => Incumbent::None,
+        })
+    }
+}
