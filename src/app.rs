@@ -14,6 +14,7 @@ mod progress;
 mod read_study;
 mod replay;
 mod report_view;
+mod reuse;
 mod score;
 mod setup;
 mod summary;

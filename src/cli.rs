@@ -143,6 +143,9 @@ pub struct OptimizeArgs {
     /// What measuring may use of the machine.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// Measure everything anew, even what other studies under --results measured on the same images and weights
+    #[arg(long)]
+    pub fresh: bool,
     /// Where studies are kept.
     #[command(flatten)]
     pub folders: FolderArgs,

@@ -94,7 +94,7 @@ impl<'a> Executor<'a> {
         planned: usize,
         lanes: Lanes,
     ) -> Self {
-        let known = recovered
+        let known: HashMap<Key, Evaluation> = recovered
             .iter()
             .filter_map(|event| match event {
                 Event::Evaluation(e) => Some(((e.design.clone(), e.fidelity, e.seed), e.clone())),
@@ -108,8 +108,10 @@ impl<'a> Executor<'a> {
                 Event::Evaluation(_) => None,
             })
             .collect();
+        // Those of other studies come first in the order of this one's.
+        let jobs = known.values().filter(|evaluation| evaluation.from.is_some()).count();
         let ledger = Mutex::new(Ledger { study, known, asked_seconds: 0.0 });
-        Self { ledger, verifications, estimators, observer, lanes, jobs: 0, planned }
+        Self { ledger, verifications, estimators, observer, lanes, jobs, planned }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -122,9 +124,9 @@ impl<'a> Executor<'a> {
         &mut self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner).study
     }
 
-    /// Seconds that all measurements of this study took, those of earlier runs included.
+    /// Seconds that all measurements of this study took, those of earlier runs included, those of other studies not.
     pub fn spent_seconds(&self) -> f64 {
-        self.ledger().known.values().map(|e| e.seconds).sum()
+        self.ledger().known.values().filter(|e| e.from.is_none()).map(|e| e.seconds).sum()
     }
 
     /// Seconds that the measurements asked for so far took, whether made now or found in the journal: what a limit on
@@ -138,6 +140,11 @@ impl<'a> Executor<'a> {
         let mut all: Vec<_> = self.ledger().known.values().cloned().collect();
         all.sort_by_key(|e| e.order);
         all
+    }
+
+    /// What other studies measured for this one, in its order.
+    pub fn adopted(&self) -> Vec<Evaluation> {
+        self.evaluations().into_iter().filter(|evaluation| evaluation.from.is_some()).collect()
     }
 
     /// Measures `jobs` side by side, or finds their results in the journal; the results in the jobs' order.
@@ -192,6 +199,7 @@ impl<'a> Executor<'a> {
             reason: job.reason.clone(),
             outcome,
             seconds: start.elapsed().as_secs_f64() / beside.lanes as f64,
+            from: None,
         };
         let mut ledger = self.ledger();
         ledger.study.append(&Event::Evaluation(evaluation.clone()))?;

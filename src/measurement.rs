@@ -263,6 +263,9 @@ pub struct Evaluation {
     pub outcome: Outcome,
     /// Wall time that it took, seconds.
     pub seconds: f64,
+    /// The study that measured it, where that was another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// An [`Evaluation`] that must not be recorded.
@@ -425,6 +428,7 @@ mod tests {
             reason: "space-filling".into(),
             outcome: Outcome::Done(vec![row(Metric::Accuracy, 0.5), row(Metric::PsnrMax, 26.2)]),
             seconds: 3.0,
+            from: None,
         }
     }
 

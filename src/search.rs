@@ -11,7 +11,7 @@ mod monotone;
 pub mod replay;
 mod strategy;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -141,8 +141,16 @@ pub fn run(problem: &Problem<'_>, executor: &mut Executor<'_>) -> Result<Finding
     let mut points = Points::new(Candidate::FEATURES.len());
     problem.candidates.iter().for_each(|candidate| points.push(&candidate.features(), candidate.split_index));
     let bounds = problem.solver_bounds();
-    let (measured, tried) = (Vec::new(), BTreeSet::new());
-    let mut search = Search { problem, points: &points, bounds: &bounds, measured, tried, last_failure: None };
+    let number: HashMap<&DesignId, usize> = problem.candidates.iter().enumerate().map(|(i, c)| (&c.id, i)).collect();
+    let adopted = executor.adopted().into_iter();
+    let measured: Vec<(usize, Evaluation)> =
+        adopted.filter_map(|evaluation| Some((*number.get(&evaluation.design)?, evaluation))).collect();
+    let tried = measured.iter().map(|&(index, _)| index).collect();
+    // What other studies measured needs no measuring, but a little of this one's own always goes where its bounds are.
+    let own = problem.plan.evaluations.saturating_sub(measured.len()).max(problem.plan.evaluations.div_ceil(8));
+    let evaluations = (measured.len() + own).min(problem.candidates.len());
+    let mut search =
+        Search { problem, points: &points, bounds: &bounds, evaluations, measured, tried, last_failure: None };
     search.explore(executor)?;
     search.conclude(executor)
 }
@@ -162,6 +170,8 @@ struct Search<'a> {
     problem: &'a Problem<'a>,
     points: &'a Points,
     bounds: &'a Bounds,
+    /// Designs measured before the answer is sought, those of other studies included.
+    evaluations: usize,
     measured: Vec<(usize, Evaluation)>,
     tried: BTreeSet<usize>,
     last_failure: Option<String>,
@@ -184,8 +194,7 @@ impl Learner for Search<'_> {
 impl Search<'_> {
     /// Whether the allowance of search measurements is spent.
     fn spent(&self, executor: &Executor<'_>) -> bool {
-        let evaluations = self.problem.plan.evaluations.min(self.problem.candidates.len());
-        self.tried.len() >= evaluations || self.out_of_time(executor)
+        self.tried.len() >= self.evaluations || self.out_of_time(executor)
     }
 
     /// Whether the allowance of time is spent.
@@ -223,14 +232,13 @@ impl Search<'_> {
     fn explore(&mut self, executor: &mut Executor<'_>) -> Result<(), SearchError> {
         let problem = self.problem;
         let plan = &problem.plan;
-        let evaluations = plan.evaluations.min(problem.candidates.len());
         let groups = groups(problem.candidates);
         let ground = Ground {
             points: self.points,
             groups: &groups,
             bounds: self.bounds,
             strategy: problem.strategy,
-            evaluations,
+            evaluations: self.evaluations,
             initial: plan.initial().min(problem.candidates.len()),
             seed: problem.seed,
         };
@@ -239,7 +247,7 @@ impl Search<'_> {
             if self.measured.is_empty() && self.tried.len() >= ground.initial {
                 break;
             }
-            let count = plan.round.min(evaluations - self.tried.len());
+            let count = plan.round.min(self.evaluations - self.tried.len());
             let proposals = ground.propose(&self.tried, &self.judged(), count, self)?;
             if proposals.is_empty() {
                 break;

@@ -7,7 +7,7 @@
 //!
 //! Metrics are independent Gaussians, one per [`GaussianProcess`](crate::surrogate::GaussianProcess), so that the joint
 //! probability is a product. A standard deviation of zero is an exactly known value. [`solve`] answers the problem,
-//! [`relaxations`] says what each limit costs, [`propose`] says what to measure next, [`spread`] what to measure first,
+//! [`relaxations`] says what each limit costs, [`propose`] says what to measure next, [`best_subset`] searches sets of channels, [`spread`] what to measure first,
 //! and [`pareto_front`] and [`hypervolume`] judge a set of measurements.
 //!
 //! With two objectives the aim is the front of those that keep the bounds: [`propose`] then counts the expected improvement of
@@ -22,6 +22,7 @@ mod front;
 mod normal;
 mod pareto;
 mod spread;
+mod subset;
 
 pub use acquisition::{Best, acquisition, propose};
 pub use feasibility::{Relaxed, Solution, log_probability_feasible, probability_feasible, relaxations, solve};
@@ -29,6 +30,7 @@ pub use forecast::{Forecast, Forecasts};
 pub use front::Front;
 pub use pareto::{hypervolume, pareto_front};
 pub use spread::spread;
+pub use subset::{Annealing, Moves, best_subset};
 
 use rayon::prelude::*;
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::insight::insights;
 use super::progress::{Progress, Style};
 use super::setup::{self, Admission, Assets, ExactBudget};
-use super::{AppError, check, exit, interrupt, read_study, summary};
+use super::{AppError, check, exit, interrupt, read_study, reuse, summary};
 use crate::cli::OptimizeArgs;
 use crate::config::{BudgetFile, Strategy};
 use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory, sanity};
@@ -33,8 +33,9 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     let provenance = provenance(args, &budget, &assets, device);
     let inputs = inputs(&budget, &assets, &provenance);
     let dir = args.folders.results.join(&budget.name);
-    let header = Header::new(&budget.name, inputs, json!({ "command": provenance.command }));
-    let (study, recovered) = Study::open(&dir, &header)?;
+    let instrument = instrument(&budget, &assets, &inputs);
+    let about = json!({ "command": provenance.command, reuse::INSTRUMENT: instrument });
+    let (mut study, mut recovered) = Study::open(&dir, &Header::new(&budget.name, inputs, about))?;
     for warning in &recovered.warnings {
         progress.line(&format!("warning: {warning}"));
     }
@@ -53,6 +54,16 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         let insights = insights(&laboratory, &assets.space, &names, &progress)?;
         let candidates = assets.space.candidates(&insights, |cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit));
         let plan = plan(&budget, candidates.len());
+        // The baselines are to show what they do by themselves.
+        if recovered.events.is_empty() && !args.fresh && budget.strategy == Strategy::Model {
+            let known = reuse::known(&args.folders.results, &dir, &instrument, plan.search, &candidates);
+            known.warnings.iter().for_each(|warning| progress.line(&format!("warning: {warning}")));
+            if known.len() > 0 {
+                let count = known.len();
+                progress.line(&format!("{count} designs were measured by other studies; `--fresh` measures them anew"));
+            }
+            recovered.events = known.adopt(&args.folders.results, &mut study)?;
+        }
         let floors = laboratory.floors()?;
         let unsound = sanity(&laboratory, &floors)?;
         let problem = Problem {
@@ -133,6 +144,14 @@ fn inputs(budget: &BudgetFile, assets: &Assets, provenance: &Provenance) -> Inpu
         weights: provenance.weights_hash.clone(),
         protocols: hash(&format!("{} on {}", Plan::of(budget.effort.level).fingerprint(), provenance.device)),
     }
+}
+
+/// A hash of what determines a measurement beside design, fidelity and seed: studies of which it is the same serve each other.
+fn instrument(budget: &BudgetFile, assets: &Assets, inputs: &Inputs) -> String {
+    let Inputs { data, weights, protocols, .. } = inputs;
+    let (precision, attacker) = (assets.space.precision(), budget.privacy.attacker);
+    let text = format!("{data} {weights} {protocols} {precision:?} {attacker:?}");
+    blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
 fn provenance(args: &OptimizeArgs, budget: &BudgetFile, assets: &Assets, device: Device) -> Provenance {

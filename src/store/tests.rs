@@ -51,6 +51,7 @@ fn event(order: u64) -> Event {
         reason: "expected improvement".into(),
         outcome: Outcome::Done(rows),
         seconds: 2.5,
+        from: None,
     })
 }
 

@@ -3,4 +3,5 @@
 mod bad_input;
 mod main_job;
 mod score;
+mod search;
 mod support;
