@@ -274,18 +274,24 @@ pub struct ReplayArgs {
     /// Rows that may be looked up
     #[arg(long, value_name = "N", default_value_t = 40)]
     pub evaluations: usize,
-    /// Which rows are looked up; what the budget says where absent
-    #[arg(long, value_enum)]
-    pub strategy: Option<Strategy>,
+    /// Which rows are looked up; several are several searches; what the budget says where absent
+    #[arg(long, value_enum, value_name = "NAME,…", value_delimiter = ',')]
+    pub strategy: Vec<Strategy>,
     /// Rows that are looked up at a time, before the models learn of them
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub round: usize,
     /// Seed of the draws; several seeds are several searches
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
     pub seed: Vec<u64>,
-    /// Leave the history out
+    /// Leave the history out of what is printed
     #[arg(long)]
     pub brief: bool,
+    /// Draw what each strategy had found after each evaluation: .svg or .png
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Draw the searches in this file, too: lines as this command prints them, another program's for example
+    #[arg(long, value_name = "FILE", requires = "plot")]
+    pub beside: Vec<PathBuf>,
     /// CPU threads; all cores where absent. Results don't depend on it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

@@ -120,6 +120,40 @@ pub fn write(view: &StudyView, dir: &Path) -> Result<ReportFiles, ReportError> {
     Ok(ReportFiles { page: index, plots: files.into_iter().map(|(path, _)| path).collect() })
 }
 
+/// Strategies that searched the same table, for one plot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Race {
+    /// One a strategy.
+    pub curves: Vec<Curve>,
+}
+
+/// How one strategy fared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// The strategy.
+    pub name: String,
+    /// Searches that the mean is over.
+    pub seeds: usize,
+    /// After each evaluation the share of the best answer that was found, mean over searches; shape `[evaluations]`.
+    pub mean: Vec<f64>,
+}
+
+/// Writes the plot of a race: SVG or PNG, as the file's name ends.
+///
+/// # Errors
+/// [`ReportError`] where it can't be drawn or written.
+pub fn write_race(race: &Race, path: &Path) -> Result<(), ReportError> {
+    if let Some((name, &value)) =
+        race.curves.iter().find_map(|c| Some((&c.name, c.mean.iter().find(|share| !share.is_finite())?)))
+    {
+        return Err(ReportError::NotFinite { field: format!("a share of {name}"), value });
+    }
+    let scene = plot::race::draw(race);
+    let is_svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+    let bytes = if is_svg { scene.svg(true)?.into_bytes() } else { scene.png()? };
+    replace(path, &bytes)
+}
+
 /// Writes a file under a temporary name in the same folder, then renames it into place.
 fn replace(path: &Path, content: &[u8]) -> Result<(), ReportError> {
     let mut temporary = path.as_os_str().to_owned();

@@ -15,10 +15,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Strategy;
 use crate::exec::{ExecError, Executor, Job};
 use crate::measurement::{DesignId, Evaluation, Metric, Outcome};
 use crate::protocol::Plan;
-use crate::config::Strategy;
 use crate::solver::{self, Bound, Bounds, Forecasts, Solution};
 use crate::space::{Candidate, Design};
 use crate::surrogate::{Points, SurrogateError};
@@ -302,13 +302,12 @@ impl Search<'_> {
                 let last = verdicts.last().and_then(|v| problem.candidates.iter().position(|c| c.id == v.design));
                 break (Status::Unverified, last, 0.0, None);
             }
-            let (index, probability, binding) =
-                match solver::solve(&subset, self.bounds, problem.confidence)? {
-                    Solution::Best { index, probability } => (admitted[index], probability, None),
-                    Solution::Infeasible { nearest, probability, binding, .. } => {
-                        (admitted[nearest], probability, problem.bounds.get(binding).map(|b| b.metric))
-                    }
-                };
+            let (index, probability, binding) = match solver::solve(&subset, self.bounds, problem.confidence)? {
+                Solution::Best { index, probability } => (admitted[index], probability, None),
+                Solution::Infeasible { nearest, probability, binding, .. } => {
+                    (admitted[nearest], probability, problem.bounds.get(binding).map(|b| b.metric))
+                }
+            };
             if probability < HOPELESS {
                 break (Status::Infeasible, Some(index), probability, binding);
             }

@@ -167,10 +167,7 @@ mod tests {
 
     fn forecast(objective: f64, constraints: &[f64]) -> Forecast {
         let exact = |mean| Prediction { mean, sd: 1.0 };
-        Forecast {
-            objectives: vec![exact(objective)],
-            constraints: constraints.iter().copied().map(exact).collect(),
-        }
+        Forecast { objectives: vec![exact(objective)], constraints: constraints.iter().copied().map(exact).collect() }
     }
 
     fn bounds(limits: &[f64]) -> Bounds {

@@ -1,16 +1,20 @@
 //! `privynet replay`: a search in a table of measurements, for benchmarking strategies.
 
+use std::path::Path;
+
 use super::{AppError, exit, interrupt, setup};
 use crate::cli::ReplayArgs;
 use crate::config::ReplayFile;
 use crate::exec::ExecError;
-use crate::search::replay::Case;
+use crate::report::{self, Curve, Race};
+use crate::search::replay::{Case, Replay};
 use crate::table::Table;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<u8, AppError> {
     interrupt::install();
     setup::threads(args.threads)?;
     let file = ReplayFile::read(&args.budget)?;
+    let beside = args.beside.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let table = Table::read(&args.table)?;
     let case = Case::new(&table, &file)?;
     if args.evaluations == 0 {
@@ -18,20 +22,61 @@ pub(super) fn run(args: &ReplayArgs) -> Result<u8, AppError> {
         return Err(AppError::Flag { flag: "evaluations", value: "0".to_owned(), problem });
     }
     if case.candidates() == 0 {
-        println!("{}", serde_json::json!({ "candidates": 0, "answer": [], "problem": "no row keeps the exact bounds" }));
+        println!(
+            "{}",
+            serde_json::json!({ "candidates": 0, "answer": [], "problem": "no row keeps the exact bounds" })
+        );
         return Ok(exit::INFEASIBLE);
     }
-    let mut all_found = true;
-    for &seed in &args.seed {
-        if interrupt::requested() {
-            return Err(ExecError::Interrupted.into());
+    let strategies = if args.strategy.is_empty() { vec![file.strategy] } else { args.strategy.clone() };
+    let mut replays = Vec::new();
+    for strategy in strategies {
+        for &seed in &args.seed {
+            if interrupt::requested() {
+                return Err(ExecError::Interrupted.into());
+            }
+            let replay = case.run(args.evaluations, args.round.max(1), strategy, seed)?;
+            let history = if args.brief { Vec::new() } else { replay.history.clone() };
+            println!("{}", serde_json::json!(Replay { history, ..replay.clone() }));
+            replays.push(replay);
         }
-        let mut replay = case.run(args.evaluations, args.round.max(1), args.strategy, seed)?;
-        all_found &= !replay.answer.is_empty();
-        if args.brief {
-            replay.history.clear();
-        }
-        println!("{}", serde_json::to_string(&replay).unwrap_or_default());
+    }
+    let all_found = replays.iter().all(|replay| !replay.answer.is_empty());
+    if let Some(path) = &args.plot {
+        replays.extend(beside.into_iter().flatten());
+        report::write_race(&race(&replays), path)?;
     }
     Ok(if all_found { exit::DONE } else { exit::INFEASIBLE })
+}
+
+/// Searches that were printed before.
+fn read(path: &Path) -> Result<Vec<Replay>, AppError> {
+    let problem = |problem: String| AppError::Flag { flag: "beside", value: path.display().to_string(), problem };
+    let text = std::fs::read_to_string(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(at, line)| {
+            let wrong = |error| problem(format!("line {}: not as `replay` prints a search: {error}", at + 1));
+            serde_json::from_str(line).map_err(wrong)
+        })
+        .collect()
+}
+
+/// The mean of each strategy's searches; one that ended early keeps what it had.
+fn race(replays: &[Replay]) -> Race {
+    let mut names: Vec<&str> = Vec::new();
+    for replay in replays {
+        if !names.contains(&replay.strategy.as_str()) {
+            names.push(&replay.strategy);
+        }
+    }
+    let curve = |name: &str| {
+        let shares: Vec<Vec<f64>> =
+            replays.iter().filter(|replay| replay.strategy == name).map(Replay::shares).collect();
+        let steps = shares.iter().map(Vec::len).max().unwrap_or(0);
+        let at = |shares: &Vec<f64>, step: usize| shares.get(step).or(shares.last()).copied().unwrap_or(0.0);
+        let mean = |step| shares.iter().map(|shares| at(shares, step)).sum::<f64>() / shares.len() as f64;
+        Curve { name: name.to_owned(), seeds: shares.len(), mean: (0..steps).map(mean).collect() }
+    };
+    Race { curves: names.into_iter().map(curve).collect() }
 }

@@ -20,14 +20,8 @@ use crate::table::{Table, Values};
 const TABLE_FILE: &str = "designs.parquet";
 
 /// Figures that are columns of the table.
-const FIGURES: [Metric; 6] = [
-    Metric::Accuracy,
-    Metric::PsnrMean,
-    Metric::PsnrP95,
-    Metric::PsnrMax,
-    Metric::PsnrPooled,
-    Metric::SsimMean,
-];
+const FIGURES: [Metric; 6] =
+    [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::PsnrPooled, Metric::SsimMean];
 
 pub(super) fn run(args: &TabulateArgs) -> Result<u8, AppError> {
     interrupt::install();
@@ -54,10 +48,8 @@ pub(super) fn run(args: &TabulateArgs) -> Result<u8, AppError> {
     let names: Vec<&'static str> = assets.space.splits().iter().map(|layer| layer.name).collect();
     let insights = insights(&laboratory, &assets.space, &names, &progress)?;
     let candidates = assets.space.candidates(&insights, |_| true);
-    let estimators: Vec<Box<dyn Estimator>> = vec![
-        Box::new(AttackLadder::new(&laboratory, Attacker::default())),
-        Box::new(CloudAccuracy::new(&laboratory)),
-    ];
+    let estimators: Vec<Box<dyn Estimator>> =
+        vec![Box::new(AttackLadder::new(&laboratory, Attacker::default())), Box::new(CloudAccuracy::new(&laboratory))];
     let mut executor = Executor::new(study, &recovered.events, estimators, &progress, candidates.len(), lanes);
     let job = |candidate| Job {
         candidate,

@@ -167,6 +167,17 @@ pub enum Strategy {
     Random,
 }
 
+impl std::fmt::Display for Strategy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Model => "model",
+            Self::Hierarchical => "hierarchical",
+            Self::Exhaustive => "exhaustive",
+            Self::Random => "random",
+        })
+    }
+}
+
 /// A named amount of effort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

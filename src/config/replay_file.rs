@@ -118,7 +118,8 @@ impl ReplayFile {
             let field = format!("objectives.{}.reference", objective.column);
             match objective.reference {
                 None if raw.objectives.len() == 2 => {
-                    let problem = "a front's hypervolume needs a reference: a value that is worse than any worth having";
+                    let problem =
+                        "a front's hypervolume needs a reference: a value that is worse than any worth having";
                     return Err(error(&field, "missing".to_owned(), problem));
                 }
                 Some(value) if !value.is_finite() => {

@@ -11,6 +11,7 @@ pub(super) mod history;
 pub(super) mod legend;
 pub(super) mod markers;
 pub(super) mod pareto;
+pub(super) mod race;
 pub(super) mod scene;
 pub(super) mod style;
 

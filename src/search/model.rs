@@ -153,10 +153,7 @@ impl Models {
         let bounded = |bound: &MetricBound| Belief { process: process(bound.metric), shift: gain.of(bound.metric) };
         Beliefs {
             points,
-            objectives: vec![Belief {
-                process: process(Metric::Accuracy),
-                shift: Prediction { mean: 0.0, sd: 0.0 },
-            }],
+            objectives: vec![Belief { process: process(Metric::Accuracy), shift: Prediction { mean: 0.0, sd: 0.0 } }],
             constraints: bounds.iter().map(bounded).collect(),
         }
     }

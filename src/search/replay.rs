@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::SearchError;
 use super::beliefs::{Belief, Beliefs};
@@ -28,7 +28,6 @@ pub struct Case {
     bounds: Bounds,
     /// Reference of the front's hypervolume, maximised.
     reference: Option<(f64, f64)>,
-    strategy: Strategy,
     initial: Option<usize>,
 }
 
@@ -84,7 +83,7 @@ impl Figure {
 }
 
 /// What one lookup brought.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Row of the table, from 0.
     pub row: usize,
@@ -99,10 +98,10 @@ pub struct Step {
 }
 
 /// How a search in a table went.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Replay {
     /// The strategy.
-    pub strategy: Strategy,
+    pub strategy: String,
     /// The seed of its draws.
     pub seed: u64,
     /// Rows that keep the exact bounds.
@@ -110,16 +109,19 @@ pub struct Replay {
     /// Rows looked up.
     pub evaluations: usize,
     /// Rows, from 0, of the answer: the best that keeps every bound, or the front; empty where none was found.
+    #[serde(default)]
     pub answer: Vec<usize>,
     /// The answer's first objective.
     pub value: Option<f64>,
     /// Hypervolume of the answer's front.
+    #[serde(default)]
     pub hypervolume: Option<f64>,
     /// The best value, or the largest hypervolume, that the whole table has.
     pub exact: Option<f64>,
     /// Of the answer's value, or hypervolume, in the exact one.
     pub share: Option<f64>,
     /// The bound that the most rows looked up broke, where none kept all.
+    #[serde(default)]
     pub binding: Option<String>,
     /// Every lookup, in order.
     pub history: Vec<Step>,
@@ -132,9 +134,8 @@ impl Case {
     /// [`TableError`] names a column that is missing or no number.
     pub fn new(table: &Table, file: &ReplayFile) -> Result<Self, TableError> {
         let known = file.constraints.iter().filter(|bound| bound.exact);
-        let known: Vec<(&[f64], (f64, f64))> = known
-            .map(|bound| Ok((table.numbers(&bound.column)?, turned(bound))))
-            .collect::<Result<_, TableError>>()?;
+        let known: Vec<(&[f64], (f64, f64))> =
+            known.map(|bound| Ok((table.numbers(&bound.column)?, turned(bound)))).collect::<Result<_, TableError>>()?;
         let kept = |row: &usize| known.iter().all(|&(column, (sign, limit))| column[*row] * sign <= limit);
         let rows: Vec<usize> = (0..table.rows()).filter(kept).collect();
         let parameters =
@@ -182,7 +183,6 @@ impl Case {
             bounds: Bounds(noisy.iter().map(bound).collect()),
             objectives,
             reference,
-            strategy: file.strategy,
             initial: file.initial,
             rows,
         })
@@ -199,9 +199,8 @@ impl Case {
 
     /// Largest excess over a bound, as a share of it.
     fn violation(&self, index: usize) -> f64 {
-        let excess = |(figure, bound): (&Figure, &Bound)| {
-            (figure.values[index] - bound.limit) / bound.limit.abs().max(1e-9)
-        };
+        let excess =
+            |(figure, bound): (&Figure, &Bound)| (figure.values[index] - bound.limit) / bound.limit.abs().max(1e-9);
         self.constraints.iter().zip(&self.bounds.0).map(excess).fold(0.0, f64::max)
     }
 
@@ -214,23 +213,17 @@ impl Case {
 
     /// The best value of the first objective among these candidates that keep the bounds, with its index.
     fn best(&self, indices: impl Iterator<Item = usize>) -> Option<(usize, f64)> {
-        let values = indices.filter(|&index| self.feasible(index)).map(|index| (index, self.objectives[0].values[index]));
+        let values =
+            indices.filter(|&index| self.feasible(index)).map(|index| (index, self.objectives[0].values[index]));
         values.reduce(|best, other| if other.1 > best.1 { other } else { best })
     }
 
-    /// Searches with `evaluations` lookups, `round` at a time; `strategy` in place of the file's where given.
+    /// Searches with `evaluations` lookups, `round` at a time.
     ///
     /// # Errors
     /// [`SearchError`] where models can't be fitted.
-    pub fn run(
-        &self,
-        evaluations: usize,
-        round: usize,
-        strategy: Option<Strategy>,
-        seed: u64,
-    ) -> Result<Replay, SearchError> {
+    pub fn run(&self, evaluations: usize, round: usize, strategy: Strategy, seed: u64) -> Result<Replay, SearchError> {
         let evaluations = evaluations.min(self.rows.len());
-        let strategy = strategy.unwrap_or(self.strategy);
         // A quarter of the measurements, but two for each number that a model has to learn of.
         let initial = self.initial.unwrap_or_else(|| evaluations.div_ceil(4).max(2 * self.points.width() + 2));
         let ground = Ground {
@@ -277,7 +270,7 @@ impl Case {
             }
             None => {
                 let exact = self.best(all()).map(|(_, value)| value * sign);
-                let share = found.zip(exact).map(|((_, value), exact)| value * sign / exact);
+                let share = found.zip(exact).map(|((_, value), exact)| share_of(value * sign, exact, sign));
                 (found.iter().map(|&(index, _)| self.rows[index]).collect(), exact, share)
             }
         };
@@ -290,7 +283,7 @@ impl Case {
             None => self.constraints.iter().zip(&self.bounds.0).map(broken).max().map(|(_, name)| name),
         };
         Replay {
-            strategy,
+            strategy: strategy.to_string(),
             seed,
             candidates: self.rows.len(),
             evaluations: order.len(),
@@ -311,6 +304,27 @@ impl Case {
         let points: Vec<(f64, f64)> = feasible.iter().map(|&index| value(index)).collect();
         crate::solver::pareto_front(&points).into_iter().map(|at| self.rows[feasible[at]]).collect()
     }
+}
+
+impl Replay {
+    /// After each lookup the share of the whole table's best answer that was found, 0 before any was.
+    pub fn shares(&self) -> Vec<f64> {
+        let Some(exact) = self.exact else {
+            return vec![0.0; self.history.len()];
+        };
+        let share = |step: &Step| match (step.hypervolume, step.best) {
+            (Some(volume), _) => volume / exact,
+            // Nothing is larger than a maximum.
+            (None, Some(best)) => share_of(best, exact, if best > exact { -1.0 } else { 1.0 }),
+            (None, None) => 0.0,
+        };
+        self.history.iter().map(share).map(|share| if share.is_finite() { share } else { 0.0 }).collect()
+    }
+}
+
+/// How much `value` is of the best one, 1 for the best itself; `sign` is −1 where the smallest is the best.
+fn share_of(value: f64, exact: f64, sign: f64) -> f64 {
+    if sign > 0.0 { value / exact } else { exact / value }
 }
 
 /// −1 and −limit for a lower limit, so that every bound is an upper one.

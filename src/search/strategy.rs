@@ -93,7 +93,10 @@ impl Ground<'_> {
             Strategy::Model if tried.len() < self.initial => {
                 let spread = solver::spread(self.points, self.initial.min(self.points.len()), self.seed)?;
                 let rest = spread.into_iter().filter(|index| !tried.contains(index));
-                because("first measurements, spread over split and depth", rest.take(self.initial - tried.len()).collect())
+                because(
+                    "first measurements, spread over split and depth",
+                    rest.take(self.initial - tried.len()).collect(),
+                )
             }
             Strategy::Model => self.by_models(tried, count, learner)?,
         })

@@ -101,8 +101,16 @@ fn solve_within(
     let candidates = candidates();
     let plan = Plan { evaluations: 18, ..Plan::of(EffortLevel::Quick) };
     let bounds = [MetricBound { metric: Metric::PsnrMean, limit }];
-    let problem =
-        Problem { candidates: &candidates, bounds: &bounds, confidence: 0.95, floor: FLOOR, seed: 3, strategy: Strategy::Model, plan, seconds };
+    let problem = Problem {
+        candidates: &candidates,
+        bounds: &bounds,
+        confidence: 0.95,
+        floor: FLOOR,
+        seed: 3,
+        strategy: Strategy::Model,
+        plan,
+        seconds,
+    };
     let (study, recovered) = study(dir);
     let estimators: Vec<Box<dyn Estimator>> = vec![Box::new(mock())];
     let mut executor = Executor::new(study, &recovered, estimators, counter, 18, Lanes::new(Some(counter.lanes)));
@@ -313,8 +321,16 @@ fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
     let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 26.5 }];
     let plan = Plan { evaluations: 20, ..Plan::of(EffortLevel::Quick) };
     let (confidence, seconds) = (0.95, None);
-    let problem =
-        Problem { candidates: &candidates, bounds: &bounds, confidence, floor: FLOOR, seed: 3, strategy: Strategy::Model, plan, seconds };
+    let problem = Problem {
+        candidates: &candidates,
+        bounds: &bounds,
+        confidence,
+        floor: FLOOR,
+        seed: 3,
+        strategy: Strategy::Model,
+        plan,
+        seconds,
+    };
     let (study, recovered) = study(folder.path());
     let counter = Counter::default();
     let mut executor = Executor::new(study, &recovered, vec![Box::new(Failing)], &counter, 20, Lanes::new(Some(2)));

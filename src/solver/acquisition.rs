@@ -27,8 +27,7 @@ pub fn acquisition(forecasts: &Forecasts, index: usize, bounds: &Bounds, best: B
         Best::None => feasible,
         Best::Value(best) => feasible + log_expected_improvement(&forecasts.objective(index), best),
         Best::Front(front) => {
-            feasible
-                + front.log_expected_improvement(&forecasts.objectives[0][index], &forecasts.objectives[1][index])
+            feasible + front.log_expected_improvement(&forecasts.objectives[0][index], &forecasts.objectives[1][index])
         }
     }
 }
@@ -127,9 +126,8 @@ mod tests {
         let rows = [60.0, 50.0, 55.0, 50.0].map(|mean| forecast((0.0, 1.0), (mean, 1.0)));
         let forecasts: Forecasts = rows.into_iter().collect();
         let bounds = at_most(0.0);
-        let chosen = |best, admit: fn(usize) -> bool| {
-            propose(&forecasts, &bounds, best, admit).unwrap().map(|(index, _)| index)
-        };
+        let chosen =
+            |best, admit: fn(usize) -> bool| propose(&forecasts, &bounds, best, admit).unwrap().map(|(index, _)| index);
         assert_eq!(chosen(Best::None, |_| true), Some(1));
         assert_eq!(chosen(Best::None, |i| i != 1), Some(3));
         assert_eq!(chosen(Best::Value(100.0), |i| i % 2 == 0), Some(2));

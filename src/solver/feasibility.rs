@@ -263,7 +263,9 @@ mod tests {
             forecast(1.0, &[(9.0, 0.1), (50.0, 0.1)]),
             forecast(5.0, &[(9.0, 0.1), (70.0, 0.1)]),
         ];
-        let Solution::Infeasible { nearest, probability, binding, excess } = solve(&noisy.into_iter().collect(), &tight, 0.9).unwrap() else {
+        let Solution::Infeasible { nearest, probability, binding, excess } =
+            solve(&noisy.into_iter().collect(), &tight, 0.9).unwrap()
+        else {
             panic!("nothing is feasible");
         };
         assert_eq!((nearest, probability, binding), (1, 0.0, 1));

@@ -111,7 +111,8 @@ fn unit_box(points: &Points) -> Result<Scaled, SolverError> {
     let scale = |(&value, &(low, high)): (&f64, &(f64, f64))| {
         if high > low { (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0) } else { 0.0 }
     };
-    let coordinates = (0..points.len()).flat_map(|index| points.features(index).iter().zip(&ranges).map(scale)).collect();
+    let coordinates =
+        (0..points.len()).flat_map(|index| points.features(index).iter().zip(&ranges).map(scale)).collect();
     Ok(Scaled { width, coordinates })
 }
 

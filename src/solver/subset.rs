@@ -134,9 +134,8 @@ impl Walk<'_> {
         let cooling = 1e-3f64.powf(1.0 / steps as f64);
         let solver = SimulatedAnnealing::new_with_rng(temperature, Xoshiro256PlusPlus::seed_from_u64(seed))?
             .with_temp_func(SATempFunc::Exponential(cooling));
-        let result = Executor::new(Shared(self), solver)
-            .configure(|state| state.param(start).max_iters(steps))
-            .run()?;
+        let result =
+            Executor::new(Shared(self), solver).configure(|state| state.param(start).max_iters(steps)).run()?;
         Ok(result.state.get_best_param().cloned())
     }
 

@@ -30,7 +30,10 @@ fn replay(space: &TinySpace, more: &[&str]) -> Vec<Value> {
     let arguments = [&["replay", "table.csv", "--budget", "replay.yaml"], more].concat();
     let output = space.run(&arguments);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
 }
 
 #[test]

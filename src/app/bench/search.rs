@@ -72,7 +72,10 @@ pub(super) fn run(args: &BenchArgs, candidates: usize) -> Result<u8, AppError> {
         });
         println!("{object:#}");
     } else {
-        println!("{candidates} candidates, {MEASURED} measurements, 3 models, {} threads", rayon::current_num_threads());
+        println!(
+            "{candidates} candidates, {MEASURED} measurements, 3 models, {} threads",
+            rayon::current_num_threads()
+        );
         println!("  fitting the models     {fitted:.3} s");
         println!("  predicting all         {predicted:.3} s");
         println!("  choosing the next      {proposed:.3} s");
