@@ -176,7 +176,39 @@ const fn watched(epochs: usize, doublings: usize) -> Training {
     Training { doublings, validated: true, ..training(epochs) }
 }
 
+/// What the work of a measurement depends on beside its protocol.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Workload {
+    /// The uploaded features.
+    pub features: Shape,
+    /// Side of the images.
+    pub image_side: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Images in the training part.
+    pub training_images: usize,
+    /// Multiply-accumulates of the local net per image.
+    pub local_macs: u64,
+}
+
 impl Protocol {
+    /// Multiply-accumulates of the longest that a measurement may take: the trainings of decoder and cloud net, forward and
+    /// backward, and inversion. What takes its time in proportion, so that a measurement foretells others.
+    ///
+    /// # Errors
+    /// As [`DecoderKind::spec`].
+    pub fn work(&self, of: &Workload) -> Result<f64, NnError> {
+        let images = self.training_images.map_or(of.training_images, |n| n.min(of.training_images)) as f64;
+        let attack: usize = self.attack.cycles().iter().sum();
+        let decoder = self.decoder.spec(of.features, of.image_side)?.macs_per_image()? as f64;
+        let classifier = NetSpec::reference_classifier(of.features, of.classes)?.macs_per_image()? as f64;
+        // Of an inversion all images take all steps; its trials take about as many again.
+        let inversion = self.inversion.map_or(0, |i| 2 * i.images * i.descent.longest()) as f64;
+        // Forward and backward are three times the forward pass; without gradients of weights, twice.
+        Ok(3.0 * images * (attack as f64 * decoder + self.task.epochs as f64 * classifier)
+            + 2.0 * inversion * of.local_macs as f64)
+    }
+
     /// What of it an attacker can do.
     pub fn within(self, attacker: Attacker) -> Self {
         let training_images = [self.training_images, attacker.limit()].into_iter().flatten().min();

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Strategy;
 use crate::exec::{ExecError, Executor, Job};
-use crate::measurement::{DesignId, Evaluation, Metric, Outcome};
+use crate::measurement::{DesignId, Evaluation, Fidelity, Metric, Outcome};
 use crate::protocol::Plan;
 use crate::solver::{self, Bound, Bounds, Forecasts, Solution};
 use crate::space::{Candidate, Design};
@@ -33,7 +33,7 @@ pub use model::{Diagnostics, Gain, Models, PredictedFigure};
 const HOPELESS: f64 = 0.05;
 
 /// What is to be solved.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Problem<'a> {
     /// Every design that the exact budgets admit.
     pub candidates: &'a [Candidate],
@@ -49,8 +49,11 @@ pub struct Problem<'a> {
     pub strategy: Strategy,
     /// What may be spent.
     pub plan: Plan,
-    /// No new search measurement starts once the study's measurements took this many seconds.
+    /// Seconds that the study's measurements may take, its first verification included. Which designs are measured then depends
+    /// on how long measurements take, and so on the machine.
     pub seconds: Option<f64>,
+    /// Work of measuring a candidate at a fidelity, in any unit: what its time is in proportion to.
+    pub work: &'a (dyn Fn(&Candidate, Fidelity) -> f64 + Sync),
 }
 
 /// How a study ended.
@@ -183,6 +186,15 @@ impl Learner for Search<'_> {
         Ok(self.fit()?.beliefs(self.points, self.problem.bounds, &gain))
     }
 
+    /// Only where time is limited: which designs are measured would else depend on the machine.
+    fn log_seconds(&self) -> Option<Vec<f64>> {
+        use rayon::prelude::*;
+        self.problem.seconds?;
+        let (problem, pace) = (self.problem, self.pace()?);
+        let seconds = |candidate: &Candidate| (pace * (problem.work)(candidate, problem.plan.search)).ln();
+        Some(problem.candidates.par_iter().map(seconds).collect())
+    }
+
     fn incumbent(&self, forecasts: &Forecasts) -> Result<Incumbent, SearchError> {
         Ok(match solver::solve(forecasts, self.bounds, self.problem.confidence)? {
             Solution::Best { index, .. } => Incumbent::Value(forecasts.objective(index).mean),
@@ -197,9 +209,38 @@ impl Search<'_> {
         self.tried.len() >= self.evaluations || self.out_of_time(executor)
     }
 
-    /// Whether the allowance of time is spent.
+    /// Whether the allowance of time is spent, but for one verification.
     fn out_of_time(&self, executor: &Executor<'_>) -> bool {
-        self.problem.seconds.is_some_and(|limit| executor.asked_seconds() >= limit)
+        self.search_seconds().is_some_and(|limit| executor.asked_seconds() >= limit)
+    }
+
+    /// Seconds that the search may take: of the allowance what one verification leaves.
+    fn search_seconds(&self) -> Option<f64> {
+        Some((self.problem.seconds? - self.verification_seconds(None)).max(0.0))
+    }
+
+    /// Seconds that verifying a candidate is expected to take at most, of all candidates the median; 0 while no time is known.
+    fn verification_seconds(&self, index: Option<usize>) -> f64 {
+        let problem = self.problem;
+        let Some(pace) = self.pace() else {
+            return 0.0;
+        };
+        let work = |candidate| (problem.work)(candidate, problem.plan.verification);
+        let work = match index {
+            Some(index) => Some(work(&problem.candidates[index])),
+            // A thousand of them tell the median of a million.
+            None => median(problem.candidates.iter().step_by(problem.candidates.len() / 1000 + 1).map(work)),
+        };
+        pace * work.unwrap_or(0.0) * problem.plan.verification_seeds as f64
+    }
+
+    /// Seconds per unit of work, by the median of this study's own measurements; `None` before there are any.
+    fn pace(&self) -> Option<f64> {
+        let own = self.measured.iter().filter(|(_, evaluation)| evaluation.from.is_none());
+        let pace = |(index, evaluation): &(usize, Evaluation)| {
+            evaluation.seconds / (self.problem.work)(&self.problem.candidates[*index], evaluation.fidelity)
+        };
+        median(own.map(pace).filter(|pace| pace.is_finite() && *pace > 0.0))
     }
 
     /// Measures candidates at the search's fidelity, side by side; each with why.
@@ -214,7 +255,7 @@ impl Search<'_> {
             reason,
         };
         let jobs: Vec<Job<'_>> = indices.iter().zip(reasons).map(job).collect();
-        let evaluations = executor.measure(&jobs, problem.seconds)?;
+        let evaluations = executor.measure(&jobs, self.search_seconds())?;
         for (index, evaluation) in indices.into_iter().zip(evaluations) {
             let Some(evaluation) = evaluation else {
                 continue;
@@ -248,7 +289,11 @@ impl Search<'_> {
                 break;
             }
             let count = plan.round.min(self.evaluations - self.tried.len());
-            let proposals = ground.propose(&self.tried, &self.judged(), count, self)?;
+            let mut proposals = ground.propose(&self.tried, &self.judged(), count, self)?;
+            if problem.seconds.is_some() {
+                // Few at a time, so that the first ones' time tells how many there may be.
+                proposals.truncate(plan.round);
+            }
             if proposals.is_empty() {
                 break;
             }
@@ -311,7 +356,13 @@ impl Search<'_> {
             if probability < HOPELESS {
                 break (Status::Infeasible, Some(index), probability, binding);
             }
-            if verdicts.len() >= problem.plan.verification_attempts {
+            let spent = problem.seconds.is_some_and(|limit| {
+                !verdicts.is_empty() && executor.asked_seconds() + self.verification_seconds(Some(index)) > limit
+            });
+            if spent {
+                warnings.push("the time was spent before a design was verified: allow more minutes".to_owned());
+            }
+            if spent || verdicts.len() >= problem.plan.verification_attempts {
                 break (Status::Unverified, Some(index), probability, binding);
             }
             // A design that is known by prediction only is measured first: that may change the choice, and the
@@ -392,6 +443,13 @@ impl Search<'_> {
             })
             .collect())
     }
+}
+
+/// The middle value; `None` of none.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// The bound that a verified design comes nearest to, counted in standard errors: decibels and SSIM have no common unit.

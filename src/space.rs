@@ -282,35 +282,35 @@ impl Space {
         insights: &HashMap<&'static str, LayerInsight>,
         keep: impl Fn(&Cost) -> bool,
     ) -> Vec<Candidate> {
-        let mut candidates: Vec<Candidate> = Vec::new();
-        let mut known: HashMap<DesignId, usize> = HashMap::new();
-        for (slot, cost) in self.slots() {
-            let Some(insight) = insights.get(slot.layer.name) else {
-                continue;
-            };
-            if !keep(&cost) {
-                continue;
-            }
-            let Some(channels) = slot.selection.choose(slot.layer.name, slot.depth, insight) else {
-                continue;
-            };
+        use rayon::prelude::*;
+        let slots: Vec<(Slot, Cost)> = self.slots().filter(|(_, cost)| keep(cost)).collect();
+        let fill = |(slot, cost): (Slot, Cost)| {
+            let insight = insights.get(slot.layer.name)?;
+            let channels = slot.selection.choose(slot.layer.name, slot.depth, insight)?;
             let (linear_attack, class_separation) = insight.proxies(slot.selection, &channels);
             let design = Design { split: slot.layer.name.to_owned(), channels };
-            let id = design.id();
-            if let Some(&index) = known.get(&id) {
-                candidates[index].selections.push(slot.selection);
-                continue;
-            }
-            known.insert(id.clone(), candidates.len());
-            candidates.push(Candidate {
-                id,
+            Some(Candidate {
+                id: design.id(),
                 split_index: slot.layer.index,
                 selections: vec![slot.selection],
                 cost,
                 linear_attack,
                 class_separation,
                 design,
-            });
+            })
+        };
+        // In the slots' order, whichever is computed first.
+        let filled: Vec<Option<Candidate>> = slots.into_par_iter().map(fill).collect();
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut known: HashMap<DesignId, usize> = HashMap::new();
+        for candidate in filled.into_iter().flatten() {
+            match known.get(&candidate.id) {
+                Some(&index) => candidates[index].selections.extend(candidate.selections),
+                None => {
+                    known.insert(candidate.id.clone(), candidates.len());
+                    candidates.push(candidate);
+                }
+            }
         }
         candidates
     }

@@ -120,7 +120,6 @@ struct Estimate {
 
 /// A rough cost of the study: the operations of decoder, classifier and inversion over the plan's trainings.
 fn estimate(assets: &setup::Assets, admission: &Admission, plan: &Plan) -> Result<Estimate, AppError> {
-    use crate::nn::{NetSpec, Shape};
     let parts = &assets.parts;
     let side = parts.evaluation.side();
     let (mut search, mut verification, mut weight) = (0.0, 0.0, 0.0);
@@ -128,21 +127,8 @@ fn estimate(assets: &setup::Assets, admission: &Admission, plan: &Plan) -> Resul
         let Some(&(_, count)) = admission.splits.get(&slot.layer.index) else {
             continue;
         };
-        let input = Shape::new(cost.side, cost.side, slot.depth);
-        let classifier = NetSpec::reference_classifier(input, parts.class_names.len())?.macs_per_image()? as f64;
-        let training = |fidelity| {
-            let protocol = Protocol::of(fidelity);
-            let n = protocol.training_images.map_or(parts.training.len(), |n| n.min(parts.training.len())) as f64;
-            let attack: usize = protocol.attack.cycles().iter().sum();
-            let decoder = protocol.decoder.spec(input, side)?.macs_per_image()? as f64;
-            // Of an inversion all images take all steps; its trials take about as many again.
-            let inversion = protocol.inversion.map_or(0, |i| 2 * i.images * i.descent.longest()) as f64;
-            // Forward and backward are three times the forward pass; without gradients of weights, twice.
-            Ok::<f64, AppError>(
-                3.0 * n * (attack as f64 * decoder + protocol.task.epochs as f64 * classifier)
-                    + 2.0 * inversion * cost.macs.0 as f64,
-            )
-        };
+        let load = setup::workload(assets, &cost, slot.depth);
+        let training = |fidelity| Protocol::of(fidelity).work(&load);
         search += count as f64 * training(plan.search)?;
         verification += count as f64 * training(plan.verification)?;
         weight += count as f64;

@@ -14,7 +14,7 @@ use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory
 use crate::exec::Executor;
 use crate::measurement::Metric;
 use crate::nn::Device;
-use crate::protocol::Plan;
+use crate::protocol::{Plan, Protocol};
 use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record, thin_out};
 use crate::search::{self, Findings, Problem, Status};
 use crate::space::Candidate;
@@ -66,6 +66,10 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         }
         let floors = laboratory.floors()?;
         let unsound = sanity(&laboratory, &floors)?;
+        let work = |candidate: &Candidate, fidelity| {
+            let load = setup::workload(&assets, &candidate.cost, candidate.design.channels.depth());
+            Protocol::of(fidelity).within(budget.privacy.attacker).work(&load).unwrap_or(f64::NAN)
+        };
         let problem = Problem {
             candidates: &candidates,
             bounds: &setup::bounds(&budget),
@@ -75,6 +79,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
             strategy: budget.strategy,
             plan,
             seconds: budget.effort.minutes.map(|m| m.0),
+            work: &work,
         };
         let estimators: Vec<Box<dyn Estimator>> = vec![
             Box::new(AttackLadder::new(&laboratory, budget.privacy.attacker)),

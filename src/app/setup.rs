@@ -10,8 +10,8 @@ use crate::data::{self, Parts};
 use crate::exec::Lanes;
 use crate::features::FeatureCache;
 use crate::measurement::Metric;
-use crate::nn::Device;
-use crate::protocol::Plan;
+use crate::nn::{Device, Shape};
+use crate::protocol::{Plan, Workload};
 use crate::space::{Cost, Slot, Space};
 use crate::verify::{self, MetricBound};
 
@@ -150,6 +150,18 @@ pub(super) fn admission(space: &Space, budgets: &[ExactBudget]) -> Admission {
         }
     }
     result
+}
+
+/// What the work of measuring a design of this cost depends on.
+pub(super) fn workload(assets: &Assets, cost: &Cost, depth: usize) -> Workload {
+    let parts = &assets.parts;
+    Workload {
+        features: Shape::new(cost.side, cost.side, depth),
+        image_side: parts.evaluation.side(),
+        classes: parts.class_names.len(),
+        training_images: parts.training.len(),
+        local_macs: cost.macs.0,
+    }
 }
 
 /// Starts the thread pool and parses the device.

@@ -64,6 +64,10 @@ impl Incumbent {
 pub(super) trait Learner {
     /// The models, fitted to all measurements.
     fn beliefs(&self) -> Result<Beliefs<'_>, SearchError>;
+    /// Logarithm of the seconds that each candidate would take, where gain per second is to decide.
+    fn log_seconds(&self) -> Option<Vec<f64>> {
+        None
+    }
     /// The best so far, in the light of the models' forecasts.
     fn incumbent(&self, forecasts: &Forecasts) -> Result<Incumbent, SearchError>;
 }
@@ -122,12 +126,15 @@ impl Ground<'_> {
         learner: &impl Learner,
     ) -> Result<Vec<Proposal>, SearchError> {
         let mut beliefs = learner.beliefs()?;
+        let log_seconds = learner.log_seconds();
+        let handicap = |index: usize| log_seconds.as_ref().map_or(0.0, |of| of[index]);
         let mut proposals: Vec<Proposal> = Vec::new();
         while proposals.len() < count {
             let forecasts = beliefs.forecasts();
             let incumbent = learner.incumbent(&forecasts)?;
             let fresh = |i: usize| !tried.contains(&i) && proposals.iter().all(|&(p, _)| p != i);
-            let Some((index, score)) = solver::propose(&forecasts, self.bounds, incumbent.best(), fresh)? else {
+            let Some((index, score)) = solver::propose(&forecasts, self.bounds, incumbent.best(), fresh, handicap)?
+            else {
                 break;
             };
             let reason = match incumbent {

@@ -110,12 +110,18 @@ fn solve_within(
         strategy: Strategy::Model,
         plan,
         seconds,
+        work: &even,
     };
     let (study, recovered) = study(dir);
     let estimators: Vec<Box<dyn Estimator>> = vec![Box::new(mock())];
     let mut executor = Executor::new(study, &recovered, estimators, counter, 18, Lanes::new(Some(counter.lanes)));
     let findings = run(&problem, &mut executor)?;
     Ok((findings, candidates))
+}
+
+/// Every measurement takes as long.
+fn even(_: &Candidate, _: Fidelity) -> f64 {
+    1.0
 }
 
 /// What an attacker reaches without features, dB.
@@ -330,6 +336,7 @@ fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
         strategy: Strategy::Model,
         plan,
         seconds,
+        work: &even,
     };
     let (study, recovered) = study(folder.path());
     let counter = Counter::default();

@@ -44,8 +44,9 @@ pub(super) fn log_expected_improvement(objective: &Prediction, best: f64) -> f64
     }
 }
 
-/// The admitted candidate of the highest [`acquisition`], with it; `None` where none is admitted.
+/// The admitted candidate of the highest [`acquisition`] less `handicap`, with that; `None` where none is admitted.
 ///
+/// The handicap is the logarithm of what a measurement costs, so that gain per cost decides; 0 where all cost the same.
 /// `admit` leaves out candidates by index, such as those that have been measured. Ties go to the lowest index, also where
 /// every acquisition is −∞. Runs on all threads, with the same answer on any number of them.
 ///
@@ -56,6 +57,7 @@ pub fn propose(
     bounds: &Bounds,
     best: Best<'_>,
     admit: impl Fn(usize) -> bool + Sync,
+    handicap: impl Fn(usize) -> f64 + Sync,
 ) -> Result<Option<(usize, f64)>, SolverError> {
     check(forecasts, bounds)?;
     match best {
@@ -65,7 +67,9 @@ pub fn propose(
         }
         _ => {}
     }
-    Ok(argmax(forecasts.len(), |index| admit(index).then(|| acquisition(forecasts, index, bounds, best))))
+    Ok(argmax(forecasts.len(), |index| {
+        admit(index).then(|| acquisition(forecasts, index, bounds, best) - handicap(index))
+    }))
 }
 
 #[cfg(test)]
@@ -121,19 +125,34 @@ mod tests {
     }
 
     #[test]
+    fn what_costs_twice_as_much_must_promise_twice_as_much() {
+        let rows = [(1.0, 0.0), (1.9, 0.0), (2.1, 0.0)].map(|objective| forecast(objective, (0.0, 0.0)));
+        let forecasts: Forecasts = rows.into_iter().collect();
+        let chosen = |costs: [f64; 3]| {
+            let found = propose(&forecasts, &at_most(0.0), Best::Value(0.0), |_| true, |index| costs[index].ln());
+            found.unwrap().map(|(index, _)| index)
+        };
+        assert_eq!(chosen([1.0, 1.0, 1.0]), Some(2));
+        assert_eq!(chosen([1.0, 2.0, 2.0]), Some(2));
+        assert_eq!(chosen([1.0, 1.0, 2.2]), Some(1));
+        assert_eq!(chosen([1.0, 2.0, 2.2]), Some(0));
+    }
+
+    #[test]
     fn propose_takes_the_admitted_maximum_and_distinguishes_hopeless_candidates() {
         // All probabilities of feasibility underflow, and still the order is known.
         let rows = [60.0, 50.0, 55.0, 50.0].map(|mean| forecast((0.0, 1.0), (mean, 1.0)));
         let forecasts: Forecasts = rows.into_iter().collect();
         let bounds = at_most(0.0);
-        let chosen =
-            |best, admit: fn(usize) -> bool| propose(&forecasts, &bounds, best, admit).unwrap().map(|(index, _)| index);
+        let chosen = |best, admit: fn(usize) -> bool| {
+            propose(&forecasts, &bounds, best, admit, |_| 0.0).unwrap().map(|(index, _)| index)
+        };
         assert_eq!(chosen(Best::None, |_| true), Some(1));
         assert_eq!(chosen(Best::None, |i| i != 1), Some(3));
         assert_eq!(chosen(Best::Value(100.0), |i| i % 2 == 0), Some(2));
         assert_eq!(chosen(Best::None, |_| false), None);
         assert_eq!(
-            propose(&forecasts, &bounds, Best::Value(f64::INFINITY), |_| true),
+            propose(&forecasts, &bounds, Best::Value(f64::INFINITY), |_| true, |_| 0.0),
             Err(SolverError::Incumbent(f64::INFINITY))
         );
     }

@@ -56,7 +56,7 @@ pub(super) fn run(args: &BenchArgs, candidates: usize) -> Result<u8, AppError> {
             constraints: models[1..].iter().map(|model| model.predict_all(&points)).collect(),
         };
         let predicted = start.elapsed().as_secs_f64();
-        solver::propose(&forecasts, &bounds, Best::Value(1.0), |_| true).map_err(SearchError::from)?;
+        solver::propose(&forecasts, &bounds, Best::Value(1.0), |_| true, |_| 0.0).map_err(SearchError::from)?;
         let proposed = start.elapsed().as_secs_f64();
         solver::solve(&forecasts, &bounds, 0.95).map_err(SearchError::from)?;
         passes.push([start.elapsed().as_secs_f64(), predicted, proposed - predicted]);
