@@ -10,7 +10,7 @@ mod yaml;
 
 use std::path::{Path, PathBuf};
 
-pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, PrivacyBudget, PsnrBudget, Strategy};
+pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, Objective, PrivacyBudget, PsnrBudget, Strategy};
 pub use replay_file::{ConstraintEntry, Goal, ObjectiveEntry, ReplayFile, Scale};
 pub use space_file::{
     BackboneEntry, DataEntry, DataFormat, DuplicatesEntry, FloatPrecision, MOST_WEIGHT, PartEntry, PrecisionEntry,

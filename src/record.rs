@@ -337,7 +337,8 @@ impl Record {
         }
     }
 
-    fn meets_exact_budgets(&self, design: &DesignRecord) -> bool {
+    /// Whether a design fits the device.
+    pub fn meets_exact_budgets(&self, design: &DesignRecord) -> bool {
         let within = |budget: Option<u64>, used: u64| budget.is_none_or(|limit| used <= limit);
         let b = &self.budgets;
         within(b.compute, design.cost.macs)

@@ -15,11 +15,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Strategy;
+use crate::config::{Objective, Strategy};
 use crate::exec::{ExecError, Executor, Job};
 use crate::measurement::{DesignId, Evaluation, Fidelity, Metric, Outcome};
 use crate::protocol::Plan;
-use crate::solver::{self, Bound, Bounds, Forecasts, Solution};
+use crate::solver::{self, Bound, Bounds, Forecasts, Front, Solution};
 use crate::space::{Candidate, Design};
 use crate::surrogate::{Points, SurrogateError};
 use crate::verify::{self, MetricBound, Verdict};
@@ -45,6 +45,10 @@ pub struct Problem<'a> {
     pub floor: f64,
     /// The study's seed.
     pub seed: u64,
+    /// Accuracy of guessing.
+    pub chance: f64,
+    /// What is sought.
+    pub objective: Objective,
     /// Which designs are measured.
     pub strategy: Strategy,
     /// What may be spent.
@@ -183,7 +187,7 @@ struct Search<'a> {
 impl Learner for Search<'_> {
     fn beliefs(&self) -> Result<Beliefs<'_>, SearchError> {
         let gain = Gain::prior(&self.problem.plan);
-        Ok(self.fit()?.beliefs(self.points, self.problem.bounds, &gain))
+        Ok(self.fit()?.beliefs(self.points, self.problem.objective, self.problem.bounds, &gain))
     }
 
     /// Only where time is limited: which designs are measured would else depend on the machine.
@@ -196,6 +200,21 @@ impl Learner for Search<'_> {
     }
 
     fn incumbent(&self, forecasts: &Forecasts) -> Result<Incumbent, SearchError> {
+        if let [accuracy, privacy] = &forecasts.objectives[..] {
+            let feasible = |index: &usize| {
+                solver::probability_feasible(forecasts.constraints(*index), self.bounds) >= self.problem.confidence
+            };
+            let measured: Vec<usize> = self.measured.iter().map(|&(index, _)| index).filter(feasible).collect();
+            let value = |&index: &usize| (accuracy[index].mean, privacy[index].mean);
+            // Where mean PSNR isn't bounded, what leaks more than all that was measured is worth nothing.
+            let limit = self.problem.bounds.iter().find(|bound| bound.metric == Metric::PsnrMean).map(|b| -b.limit);
+            let least = self.measured.iter().map(|&(index, _)| privacy[index].mean).fold(f64::INFINITY, f64::min);
+            let reference = (model::to_logit(self.problem.chance), limit.unwrap_or(least - 1.0));
+            return Ok(match measured.is_empty() {
+                true => Incumbent::None,
+                false => Incumbent::Front(Front::new(measured.iter().map(value), reference)),
+            });
+        }
         Ok(match solver::solve(forecasts, self.bounds, self.problem.confidence)? {
             Solution::Best { index, .. } => Incumbent::Value(forecasts.objective(index).mean),
             Solution::Infeasible { .. } => Incumbent::None,
@@ -338,7 +357,7 @@ impl Search<'_> {
         let mut refuted = BTreeSet::new();
         let mut forecasts;
         let (status, chosen, probability, binding) = loop {
-            forecasts = models.beliefs(self.points, problem.bounds, &gain).forecasts();
+            forecasts = models.beliefs(self.points, Objective::Accuracy, problem.bounds, &gain).forecasts();
             let admitted: Vec<usize> =
                 (0..forecasts.len()).filter(|i| !refuted.contains(i) && (trusted || self.tried.contains(i))).collect();
             let subset = forecasts.select(&admitted);

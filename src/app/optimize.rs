@@ -76,6 +76,8 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
             confidence: budget.privacy.confidence,
             floor: floors.best_constant,
             seed: budget.seed,
+            chance: 1.0 / assets.parts.class_names.len().max(1) as f64,
+            objective: budget.objective,
             strategy: budget.strategy,
             plan,
             seconds: budget.effort.minutes.map(|m| m.0),

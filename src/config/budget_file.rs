@@ -30,6 +30,8 @@ pub struct BudgetFile {
     pub upload: Option<Bytes>,
     /// Largest leakage.
     pub privacy: PrivacyBudget,
+    /// What is sought.
+    pub objective: Objective,
     /// Which designs are measured.
     pub strategy: Strategy,
     /// How much to measure.
@@ -152,6 +154,17 @@ pub struct Effort {
     pub minutes: Option<Duration>,
 }
 
+/// What is sought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// The most accurate design within the bounds.
+    #[default]
+    Accuracy,
+    /// The front of accuracy against mean PSNR within the bounds; its most accurate design is verified.
+    Front,
+}
+
 /// Which designs are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -217,14 +230,6 @@ struct Raw {
     effort: RawEffort,
 }
 
-/// What is maximised. One variant today; the key is in the file so that its meaning never changes silently.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Objective {
-    #[default]
-    Accuracy,
-}
-
 fn default_effort() -> RawEffort {
     RawEffort::Level(EffortLevel::Quick)
 }
@@ -281,7 +286,6 @@ impl BudgetFile {
         let error = |field: &str, value: &dyn ToString, problem: &str| {
             ConfigError::field(path, field, value.to_string(), problem)
         };
-        let Objective::Accuracy = raw.objective;
         if let Some((field, value, accepted)) = raw.privacy.attacker.problem() {
             return Err(error(&format!("privacy.attacker.{field}"), &value, &accepted));
         }
@@ -357,6 +361,7 @@ impl BudgetFile {
             memory: raw.memory,
             upload: raw.upload,
             privacy: raw.privacy,
+            objective: raw.objective,
             strategy: raw.strategy,
             effort,
         })

@@ -353,6 +353,9 @@ pub struct HistoryStep {
     pub feasibility: Feasibility,
     /// Best accuracy of a feasible design up to and including this one.
     pub best_feasible: Option<f64>,
+    /// Hypervolume of the front of accuracy against leakage up to and including this one: the share of what lies between
+    /// guessing and the limit on one side, and every image classified and nothing leaked on the other.
+    pub hypervolume: Option<f64>,
     /// How long it took.
     pub seconds: f64,
 }

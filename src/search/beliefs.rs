@@ -10,12 +10,14 @@ pub(super) struct Belief {
     pub(super) process: Option<GaussianProcess>,
     /// Normal shift between what is modelled and what is decided by.
     pub(super) shift: Prediction,
+    /// −1 where the smaller is the better of a figure that is an objective.
+    pub(super) sign: f64,
 }
 
 impl Belief {
     /// A figure that is decided by as it is modelled.
     pub(super) fn plain(process: GaussianProcess) -> Self {
-        Self { process: Some(process), shift: Prediction { mean: 0.0, sd: 0.0 } }
+        Self { process: Some(process), shift: Prediction { mean: 0.0, sd: 0.0 }, sign: 1.0 }
     }
 
     fn forecast(&self, points: &Points) -> Vec<Prediction> {
@@ -25,7 +27,7 @@ impl Belief {
         let mut predictions = process.predict_all(points);
         for prediction in &mut predictions {
             let Prediction { mean, sd } = *prediction;
-            *prediction = Prediction { mean: mean + self.shift.mean, sd: sd.hypot(self.shift.sd) };
+            *prediction = Prediction { mean: self.sign * (mean + self.shift.mean), sd: sd.hypot(self.shift.sd) };
         }
         predictions
     }
@@ -35,7 +37,7 @@ impl Belief {
             let value = process.predict(features, category).mean;
             process.condition(Row { features: features.to_vec(), category, value, variance: 0.0 })
         };
-        Ok(Self { process: self.process.as_ref().map(believe).transpose()?, shift: self.shift })
+        Ok(Self { process: self.process.as_ref().map(believe).transpose()?, shift: self.shift, sign: self.sign })
     }
 }
 

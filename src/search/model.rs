@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::beliefs::{Belief, Beliefs};
+use crate::config::Objective;
 use crate::measurement::{Evaluation, Measurement, Metric, Outcome};
 use crate::protocol::Plan;
 use crate::space::Candidate;
@@ -146,16 +147,23 @@ impl Models {
             .collect()
     }
 
-    /// What the solver sees: accuracy in logits, and the upper confidence limit that verification is expected
-    /// to find for each bounded figure.
-    pub(super) fn beliefs<'p>(&self, points: &'p Points, bounds: &[MetricBound], gain: &Gain) -> Beliefs<'p> {
+    /// What the solver sees: accuracy in logits, for a front also less mean PSNR, and the upper confidence limit that
+    /// verification is expected to find for each bounded figure.
+    pub(super) fn beliefs<'p>(
+        &self,
+        points: &'p Points,
+        objective: Objective,
+        bounds: &[MetricBound],
+        gain: &Gain,
+    ) -> Beliefs<'p> {
         let process = |metric| self.processes.iter().find(|(m, _)| *m == metric).map(|(_, process)| process.clone());
-        let bounded = |bound: &MetricBound| Belief { process: process(bound.metric), shift: gain.of(bound.metric) };
-        Beliefs {
-            points,
-            objectives: vec![Belief { process: process(Metric::Accuracy), shift: Prediction { mean: 0.0, sd: 0.0 } }],
-            constraints: bounds.iter().map(bounded).collect(),
+        let leakage = |metric: Metric| Belief { process: process(metric), shift: gain.of(metric), sign: 1.0 };
+        let accuracy = process(Metric::Accuracy);
+        let mut objectives = vec![Belief { process: accuracy, shift: Prediction { mean: 0.0, sd: 0.0 }, sign: 1.0 }];
+        if objective == Objective::Front {
+            objectives.push(Belief { sign: -1.0, ..leakage(Metric::PsnrMean) });
         }
+        Beliefs { points, objectives, constraints: bounds.iter().map(|bound| leakage(bound.metric)).collect() }
     }
 
     /// Whether the models may choose designs that were not measured; says why not in `warnings`.

@@ -98,20 +98,35 @@ fn solve_within(
     mock: impl Fn() -> MockEstimator,
     counter: &Counter,
 ) -> Result<(Findings, Vec<Candidate>), SearchError> {
-    let candidates = candidates();
-    let plan = Plan { evaluations: 18, ..Plan::of(EffortLevel::Quick) };
     let bounds = [MetricBound { metric: Metric::PsnrMean, limit }];
-    let problem = Problem {
-        candidates: &candidates,
-        bounds: &bounds,
+    solve_problem(dir, Problem { bounds: &bounds, seconds, ..problem() }, mock, counter)
+}
+
+/// What the tests vary.
+fn problem() -> Problem<'static> {
+    Problem {
+        candidates: &[],
+        bounds: &[],
         confidence: 0.95,
         floor: FLOOR,
         seed: 3,
+        chance: 0.1,
+        objective: Objective::Accuracy,
         strategy: Strategy::Model,
-        plan,
-        seconds,
+        plan: Plan { evaluations: 18, ..Plan::of(EffortLevel::Quick) },
+        seconds: None,
         work: &even,
-    };
+    }
+}
+
+fn solve_problem(
+    dir: &Path,
+    problem: Problem<'_>,
+    mock: impl Fn() -> MockEstimator,
+    counter: &Counter,
+) -> Result<(Findings, Vec<Candidate>), SearchError> {
+    let candidates = candidates();
+    let problem = Problem { candidates: &candidates, ..problem };
     let (study, recovered) = study(dir);
     let estimators: Vec<Box<dyn Estimator>> = vec![Box::new(mock())];
     let mut executor = Executor::new(study, &recovered, estimators, counter, 18, Lanes::new(Some(counter.lanes)));
@@ -157,6 +172,32 @@ fn finds_a_verified_design_near_the_optimum() {
         let chosen_is_measured = findings.measured.iter().any(|(index, _)| Some(*index) == findings.chosen);
         assert!(chosen_is_measured, "nothing is verified by prediction alone");
         assert!((18..=18 + 3).contains(&findings.measured.len()));
+    }
+}
+
+#[test]
+fn every_strategy_and_objective_ends_with_a_design_that_holds() {
+    let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 26.5 }];
+    for (strategy, objective) in [
+        (Strategy::Random, Objective::Accuracy),
+        (Strategy::Hierarchical, Objective::Accuracy),
+        (Strategy::Exhaustive, Objective::Accuracy),
+        (Strategy::Model, Objective::Front),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan { evaluations: if strategy == Strategy::Exhaustive { 200 } else { 18 }, ..problem().plan };
+        let problem = Problem { bounds: &bounds, strategy, objective, plan, ..problem() };
+        let (findings, candidates) = solve_problem(folder.path(), problem, honest, &Counter::default()).unwrap();
+        assert_eq!(findings.status, Status::Verified, "{strategy}: {:?}", findings.verdicts);
+        let chosen = &candidates[findings.chosen.unwrap()];
+        let (accuracy, psnr) = truth(chosen.split_index, chosen.design.channels.depth());
+        assert!(psnr + GAIN <= 26.7, "{strategy}: {} leaks {psnr}", chosen.id);
+        if strategy == Strategy::Exhaustive {
+            assert_eq!(findings.measured.len(), candidates.len());
+            assert!(accuracy > optimum(26.5) - 0.015, "{accuracy} is far below {}", optimum(26.5));
+        }
+        let expected = if objective == Objective::Front { "hypervolume".to_owned() } else { strategy.to_string() };
+        assert!(findings.measured.iter().any(|(_, e)| e.reason.contains(&expected)), "{expected}");
     }
 }
 
@@ -333,6 +374,8 @@ fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
         confidence,
         floor: FLOOR,
         seed: 3,
+        chance: 0.1,
+        objective: Objective::Accuracy,
         strategy: Strategy::Model,
         plan,
         seconds,

@@ -95,7 +95,8 @@ pub(super) fn predictions(view: &StudyView, scene: &Scene) -> Result<String, Rep
 }
 
 pub(super) fn history(view: &StudyView, scene: &Scene) -> Result<String, ReportError> {
-    let columns = ["Evaluation", "Design", "Phase", "Reason", "Accuracy", "Budgets", "Best so far", "Time"];
+    let columns =
+        ["Evaluation", "Design", "Phase", "Reason", "Accuracy", "Budgets", "Best so far", "Hypervolume", "Time"];
     let mut table = Table::new("Evaluations in the order of the search", columns);
     for step in &view.history {
         table.row([
@@ -106,6 +107,7 @@ pub(super) fn history(view: &StudyView, scene: &Scene) -> Result<String, ReportE
             step.accuracy.map_or_else(|| "–".to_owned(), |e| Metric::Accuracy.with_unit(e)),
             step.feasibility.label().to_owned(),
             step.best_feasible.map_or_else(|| "–".to_owned(), |v| format!("{} %", Metric::Accuracy.number(v))),
+            step.hypervolume.map_or_else(|| "–".to_owned(), |v| format!("{} %", text::fixed(100.0 * v, 1))),
             duration(step.seconds),
         ]);
     }

@@ -8,6 +8,8 @@ use super::scene::{Point, Scene};
 use super::style::{BLACK, GREY, Marker, WIDTH, placeholder};
 
 const HEIGHT: f64 = 380.0;
+/// Height of the lower panel, of the hypervolume.
+const LOWER: f64 = 180.0;
 const LEGEND_WIDTH: f64 = 200.0;
 
 /// Draws the search history.
@@ -42,6 +44,7 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
         }
     }
     axes.border(&mut scene);
+    draw_hypervolume(&mut scene, &axes, view);
 
     let mut legend = Legend::new((axes.right + 24.0, axes.top));
     legend.heading(&mut scene, "Asked for by");
@@ -57,6 +60,31 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
     });
     scene.height = scene.height.max(legend.bottom());
     scene
+}
+
+/// The front's hypervolume, in a panel of its own under the accuracies.
+fn draw_hypervolume(scene: &mut Scene, above: &Axes, view: &StudyView) {
+    let steps: Vec<(f64, f64)> =
+        view.history.iter().filter_map(|step| Some((step.evaluation as f64, 100.0 * step.hypervolume?))).collect();
+    if steps.is_empty() {
+        return;
+    }
+    scene.height += LOWER;
+    let axes = Axes {
+        top: HEIGHT + 4.0,
+        bottom: HEIGHT + LOWER - 56.0,
+        y: Range::around(steps.iter().map(|&(_, volume)| volume).chain([0.0]), 0.08, 1.0).within(0.0, 100.0),
+        ..*above
+    };
+    axes.draw(scene, "Evaluation", "Hypervolume (%)");
+    let mut points: Vec<Point> = Vec::new();
+    for (evaluation, volume) in steps {
+        let at = axes.at(evaluation, volume);
+        points.extend(points.last().map(|&(_, y)| (at.0, y)));
+        points.push(at);
+    }
+    scene.path(points, 1.75, BLACK);
+    axes.border(scene);
 }
 
 /// The phases in the order in which they first appear.
