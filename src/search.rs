@@ -8,6 +8,7 @@
 mod beliefs;
 mod model;
 mod monotone;
+mod refine;
 pub mod replay;
 mod strategy;
 
@@ -20,7 +21,7 @@ use crate::exec::{ExecError, Executor, Job};
 use crate::measurement::{DesignId, Evaluation, Fidelity, Metric, Outcome};
 use crate::protocol::Plan;
 use crate::solver::{self, Bound, Bounds, Forecasts, Front, Solution};
-use crate::space::{Candidate, Design};
+use crate::space::{Candidate, ChannelSets, Design};
 use crate::surrogate::{Points, SurrogateError};
 use crate::verify::{self, MetricBound, Verdict};
 
@@ -37,6 +38,8 @@ const HOPELESS: f64 = 0.05;
 pub struct Problem<'a> {
     /// Every design that the exact budgets admit.
     pub candidates: &'a [Candidate],
+    /// What is known of other sets of channels: where the model strategy looks beyond the candidates.
+    pub sets: &'a dyn ChannelSets,
     /// Bounds on leakage.
     pub bounds: &'a [MetricBound],
     /// Joint probability with which the bounds must hold.
@@ -90,6 +93,8 @@ pub struct Relaxation {
 pub struct Findings {
     /// How it ended.
     pub status: Status,
+    /// Sets of channels that the search found beyond the problem's candidates: they are numbered after those.
+    pub refined: Vec<Candidate>,
     /// Index of the chosen design: verified, or the best unverified, or the nearest to feasible.
     pub chosen: Option<usize>,
     /// Joint probability that the chosen design meets the bounds, before its verification.
@@ -156,9 +161,18 @@ pub fn run(problem: &Problem<'_>, executor: &mut Executor<'_>) -> Result<Finding
     // What other studies measured needs no measuring, but a little of this one's own always goes where its bounds are.
     let own = problem.plan.evaluations.saturating_sub(measured.len()).max(problem.plan.evaluations.div_ceil(8));
     let evaluations = (measured.len() + own).min(problem.candidates.len());
-    let mut search =
-        Search { problem, points: &points, bounds: &bounds, evaluations, measured, tried, last_failure: None };
+    let mut search = Search {
+        problem,
+        points,
+        bounds: &bounds,
+        evaluations,
+        refined: Vec::new(),
+        measured,
+        tried,
+        last_failure: None,
+    };
     search.explore(executor)?;
+    search.refine(executor)?;
     search.conclude(executor)
 }
 
@@ -175,8 +189,10 @@ fn groups(candidates: &[Candidate]) -> Vec<usize> {
 /// The search's state: what was measured so far.
 struct Search<'a> {
     problem: &'a Problem<'a>,
-    points: &'a Points,
+    /// All candidates, the refined ones last.
+    points: Points,
     bounds: &'a Bounds,
+    refined: Vec<Candidate>,
     /// Designs measured before the answer is sought, those of other studies included.
     evaluations: usize,
     measured: Vec<(usize, Evaluation)>,
@@ -187,7 +203,7 @@ struct Search<'a> {
 impl Learner for Search<'_> {
     fn beliefs(&self) -> Result<Beliefs<'_>, SearchError> {
         let gain = Gain::prior(&self.problem.plan);
-        Ok(self.fit()?.beliefs(self.points, self.problem.objective, self.problem.bounds, &gain))
+        Ok(self.fit()?.beliefs(&self.points, self.problem.objective, self.problem.bounds, &gain))
     }
 
     /// Only where time is limited: which designs are measured would else depend on the machine.
@@ -196,7 +212,7 @@ impl Learner for Search<'_> {
         self.problem.seconds?;
         let (problem, pace) = (self.problem, self.pace()?);
         let seconds = |candidate: &Candidate| (pace * (problem.work)(candidate, problem.plan.search)).ln();
-        Some(problem.candidates.par_iter().map(seconds).collect())
+        Some(problem.candidates.par_iter().chain(&self.refined).map(seconds).collect())
     }
 
     fn incumbent(&self, forecasts: &Forecasts) -> Result<Incumbent, SearchError> {
@@ -223,9 +239,24 @@ impl Learner for Search<'_> {
 }
 
 impl Search<'_> {
-    /// Whether the allowance of search measurements is spent.
+    /// The problem's candidates, then the refined ones.
+    fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.problem.candidates.iter().chain(&self.refined)
+    }
+
+    fn candidate(&self, index: usize) -> &Candidate {
+        let candidates = self.problem.candidates;
+        candidates.get(index).unwrap_or_else(|| &self.refined[index - candidates.len()])
+    }
+
+    /// Designs measured before the search refines, for which the model strategy keeps one measurement of more than a few.
+    fn explored(&self) -> usize {
+        self.evaluations - usize::from(self.problem.strategy == Strategy::Model && self.evaluations > 4)
+    }
+
+    /// Whether the allowance of search measurements is spent, but for the one that refines.
     fn spent(&self, executor: &Executor<'_>) -> bool {
-        self.tried.len() >= self.evaluations || self.out_of_time(executor)
+        self.tried.len() >= self.explored() || self.out_of_time(executor)
     }
 
     /// Whether the allowance of time is spent, but for one verification.
@@ -246,7 +277,7 @@ impl Search<'_> {
         };
         let work = |candidate| (problem.work)(candidate, problem.plan.verification);
         let work = match index {
-            Some(index) => Some(work(&problem.candidates[index])),
+            Some(index) => Some(work(self.candidate(index))),
             // A thousand of them tell the median of a million.
             None => median(problem.candidates.iter().step_by(problem.candidates.len() / 1000 + 1).map(work)),
         };
@@ -257,7 +288,7 @@ impl Search<'_> {
     fn pace(&self) -> Option<f64> {
         let own = self.measured.iter().filter(|(_, evaluation)| evaluation.from.is_none());
         let pace = |(index, evaluation): &(usize, Evaluation)| {
-            evaluation.seconds / (self.problem.work)(&self.problem.candidates[*index], evaluation.fidelity)
+            evaluation.seconds / (self.problem.work)(self.candidate(*index), evaluation.fidelity)
         };
         median(own.map(pace).filter(|pace| pace.is_finite() && *pace > 0.0))
     }
@@ -267,7 +298,7 @@ impl Search<'_> {
         let problem = self.problem;
         let (indices, reasons): (Vec<usize>, Vec<String>) = chosen.into_iter().unzip();
         let job = |(&index, reason): (&usize, String)| Job {
-            candidate: &problem.candidates[index],
+            candidate: self.candidate(index),
             fidelity: problem.plan.search,
             seed: problem.seed,
             verifying: None,
@@ -293,21 +324,22 @@ impl Search<'_> {
         let problem = self.problem;
         let plan = &problem.plan;
         let groups = groups(problem.candidates);
-        let ground = Ground {
-            points: self.points,
-            groups: &groups,
-            bounds: self.bounds,
-            strategy: problem.strategy,
-            evaluations: self.evaluations,
-            initial: plan.initial().min(problem.candidates.len()),
-            seed: problem.seed,
-        };
+        let initial = plan.initial().min(problem.candidates.len());
         while !self.spent(executor) {
             // The models need something to learn from; where every first measurement failed there is nothing.
-            if self.measured.is_empty() && self.tried.len() >= ground.initial {
+            if self.measured.is_empty() && self.tried.len() >= initial {
                 break;
             }
-            let count = plan.round.min(self.evaluations - self.tried.len());
+            let count = plan.round.min(self.explored() - self.tried.len());
+            let ground = Ground {
+                points: &self.points,
+                groups: &groups,
+                bounds: self.bounds,
+                strategy: problem.strategy,
+                evaluations: self.evaluations,
+                initial,
+                seed: problem.seed,
+            };
             let mut proposals = ground.propose(&self.tried, &self.judged(), count, self)?;
             if problem.seconds.is_some() {
                 // Few at a time, so that the first ones' time tells how many there may be.
@@ -319,6 +351,40 @@ impl Search<'_> {
             self.measure(executor, proposals)?;
         }
         Ok(())
+    }
+
+    /// The last measurement of the model strategy goes to a set of channels that is none of the candidates: what swaps make of
+    /// the best of them, where the models promise more of it.
+    fn refine(&mut self, executor: &mut Executor<'_>) -> Result<(), SearchError> {
+        let spent = self.tried.len() >= self.evaluations || self.out_of_time(executor) || self.measured.is_empty();
+        if self.problem.strategy != Strategy::Model || spent {
+            return Ok(());
+        }
+        let beliefs = self.beliefs()?;
+        let forecasts = beliefs.forecasts();
+        let incumbent = self.incumbent(&forecasts)?;
+        let fresh = |index: usize| !self.tried.contains(&index);
+        let next = solver::propose(&forecasts, self.bounds, incumbent.best(), fresh, |_| 0.0)?;
+        let base = match solver::solve(&forecasts, self.bounds, self.problem.confidence)? {
+            Solution::Best { index, .. } => index,
+            Solution::Infeasible { nearest, .. } => nearest,
+        };
+        let (sets, seed) = (self.problem.sets, self.problem.seed);
+        let refined = refine::refine(self.candidate(base), sets, &beliefs, self.bounds, incumbent.best(), seed)?;
+        let refined = refined.filter(|(candidate, found)| {
+            next.is_none_or(|(_, score)| *found > score) && self.candidates().all(|known| known.id != candidate.id)
+        });
+        let proposal = match (refined, next) {
+            (Some((candidate, score)), _) => {
+                self.points.push(&candidate.features(), candidate.split_index);
+                self.refined.push(candidate);
+                let base = &self.candidate(base).id;
+                (self.points.len() - 1, format!("local search over the channels of {base}: log acquisition {score:.2}"))
+            }
+            (None, Some((index, score))) => (index, format!("log expected constrained improvement {score:.2}")),
+            (None, None) => return Ok(()),
+        };
+        self.measure(executor, vec![proposal])
     }
 
     /// What was measured, against the bounds on the scale of verification.
@@ -357,13 +423,13 @@ impl Search<'_> {
         let mut refuted = BTreeSet::new();
         let mut forecasts;
         let (status, chosen, probability, binding) = loop {
-            forecasts = models.beliefs(self.points, Objective::Accuracy, problem.bounds, &gain).forecasts();
+            forecasts = models.beliefs(&self.points, Objective::Accuracy, problem.bounds, &gain).forecasts();
             let admitted: Vec<usize> =
                 (0..forecasts.len()).filter(|i| !refuted.contains(i) && (trusted || self.tried.contains(i))).collect();
             let subset = forecasts.select(&admitted);
             if subset.is_empty() {
                 // Everything that may be believed was refuted, for reasons that the verdicts give.
-                let last = verdicts.last().and_then(|v| problem.candidates.iter().position(|c| c.id == v.design));
+                let last = verdicts.last().and_then(|v| self.candidates().position(|c| c.id == v.design));
                 break (Status::Unverified, last, 0.0, None);
             }
             let (index, probability, binding) = match solver::solve(&subset, self.bounds, problem.confidence)? {
@@ -393,8 +459,8 @@ impl Search<'_> {
                 models = self.fit()?;
                 continue;
             }
-            let candidate = &problem.candidates[index];
-            let within = problem.candidates.iter().filter(|part| candidate.design.contains(&part.design));
+            let candidate = self.candidate(index);
+            let within = self.candidates().filter(|part| candidate.design.contains(&part.design));
             let terms = verify::Terms {
                 bounds: problem.bounds,
                 confidence: problem.confidence,
@@ -402,7 +468,7 @@ impl Search<'_> {
                 parts: &within.map(|part| part.id.clone()).collect::<Vec<_>>(),
             };
             let verdict = verify::verify(executor, candidate, &terms, &problem.plan, problem.seed)?;
-            gain.learn(&models, &problem.candidates[index], &verdict);
+            gain.learn(&models, self.candidate(index), &verdict);
             let holds = verdict.holds;
             verdicts.push(verdict);
             if holds {
@@ -414,6 +480,7 @@ impl Search<'_> {
         let relaxations = self.relaxations(&forecasts, chosen)?;
         Ok(Findings {
             status,
+            refined: std::mem::take(&mut self.refined),
             chosen,
             probability,
             verdicts,
@@ -430,14 +497,14 @@ impl Search<'_> {
     fn leakage(&self) -> Vec<(&Design, f64, f64)> {
         let of = |(index, evaluation): &(usize, Evaluation)| {
             let row = evaluation.measurements().iter().find(|row| row.metric == Metric::PsnrMean)?;
-            Some((&self.problem.candidates[*index].design, row.value, row.std_error))
+            Some((&self.candidate(*index).design, row.value, row.std_error))
         };
         self.measured.iter().filter_map(of).collect()
     }
 
     fn fit(&self) -> Result<Models, SearchError> {
         let rows: Vec<_> =
-            self.measured.iter().map(|(index, evaluation)| (&self.problem.candidates[*index], evaluation)).collect();
+            self.measured.iter().map(|(index, evaluation)| (self.candidate(*index), evaluation)).collect();
         Ok(Models::fit(&rows, self.problem.bounds, self.problem.seed)?)
     }
 
@@ -456,7 +523,7 @@ impl Search<'_> {
                 Some(Relaxation {
                     metric,
                     limit: r.limit,
-                    design: self.problem.candidates[index].id.clone(),
+                    design: self.candidate(index).id.clone(),
                     gain: accuracy(index) - now,
                 })
             })

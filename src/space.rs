@@ -139,7 +139,7 @@ pub struct Candidate {
     pub design: Design,
     /// Position of the split layer in the backbone.
     pub split_index: usize,
-    /// Every selection of the space that makes this very design.
+    /// Every selection of the space that makes this very design; none where it was found by local search.
     pub selections: Vec<Selection>,
     /// Exact cost.
     pub cost: Cost,
@@ -165,8 +165,11 @@ impl Candidate {
         ]
     }
 
-    /// The selections' names, joined.
+    /// The selections' names, joined; of a set that no selection makes, how it was found.
     pub fn selection_names(&self) -> String {
+        if self.selections.is_empty() {
+            return "local search".to_owned();
+        }
         let names: Vec<_> = self.selections.iter().map(ToString::to_string).collect();
         names.join("+")
     }
@@ -325,6 +328,30 @@ pub struct LayerInsight {
     pub moments: LayerMoments,
     /// The mixes that were asked for.
     pub mixes: Vec<MixInsight>,
+}
+
+/// Any set of a layer's channels as a candidate.
+pub trait ChannelSets: Sync {
+    /// The channels of the layer `split` that are worth keeping; none where nothing is known of it.
+    fn live(&self, split: &str) -> Vec<u16>;
+    /// `base` with these channels in place of its own, as many; `None` where nothing is known of its layer.
+    fn with_channels(&self, base: &Candidate, channels: Vec<u16>) -> Option<Candidate>;
+}
+
+impl ChannelSets for HashMap<&'static str, LayerInsight> {
+    fn live(&self, split: &str) -> Vec<u16> {
+        self.get(split).map_or_else(Vec::new, |insight| selection::live_channels(&insight.scores))
+    }
+
+    fn with_channels(&self, base: &Candidate, channels: Vec<u16>) -> Option<Candidate> {
+        let insight = self.get(base.design.split.as_str())?;
+        let design = Design { split: base.design.split.clone(), channels: ChannelChoice::set(channels) };
+        let channels = design.channels.channels()?;
+        let (linear_attack, class_separation) =
+            (insight.moments.linear_attack_psnr(channels), insight.moments.class_separation(channels));
+        let (id, split_index, cost) = (design.id(), base.split_index, base.cost);
+        Some(Candidate { id, split_index, selections: Vec::new(), cost, linear_attack, class_separation, design })
+    }
 }
 
 /// What is known in closed form of one way of mixing a layer's channels.

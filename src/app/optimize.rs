@@ -72,6 +72,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         };
         let problem = Problem {
             candidates: &candidates,
+            sets: &insights,
             bounds: &setup::bounds(&budget),
             confidence: budget.privacy.confidence,
             floor: floors.best_constant,
@@ -231,7 +232,7 @@ fn conclude(
     floors: Floors,
     provenance: Provenance,
 ) -> Result<Record, AppError> {
-    let candidates: &[Candidate] = problem.candidates;
+    let candidates: Vec<&Candidate> = problem.candidates.iter().chain(&findings.refined).collect();
     let mut designs: Vec<DesignRecord> =
         candidates.iter().map(|candidate| DesignRecord::new(candidate, findings.models.figures(candidate))).collect();
     for (index, evaluation) in &findings.measured {

@@ -54,7 +54,12 @@ pub(super) struct Beliefs<'a> {
 impl Beliefs<'_> {
     /// What is believed of every candidate.
     pub(super) fn forecasts(&self) -> Forecasts {
-        let all = |beliefs: &[Belief]| beliefs.iter().map(|belief| belief.forecast(self.points)).collect();
+        self.forecasts_of(self.points)
+    }
+
+    /// What is believed of other designs.
+    pub(super) fn forecasts_of(&self, points: &Points) -> Forecasts {
+        let all = |beliefs: &[Belief]| beliefs.iter().map(|belief| belief.forecast(points)).collect();
         Forecasts { objectives: all(&self.objectives), constraints: all(&self.constraints) }
     }
 

@@ -396,3 +396,86 @@ impl Learner for Seen<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::table::Values;
+
+    fn minimised(column: &str, reference: f64) -> ObjectiveEntry {
+        ObjectiveEntry {
+            column: column.to_owned(),
+            goal: Goal::Minimize,
+            reference: Some(reference),
+            std_error: None,
+            scale: Scale::Linear,
+        }
+    }
+
+    fn at_most(column: &str, max: f64) -> ConstraintEntry {
+        ConstraintEntry { column: column.to_owned(), max: Some(max), min: None, exact: false, std_error: None }
+    }
+
+    /// C2-DTLZ2 (Jain and Deb, 2014) with two objectives on a grid of 2873 points.
+    fn c2dtlz2() -> Case {
+        let mut columns: Vec<(String, Vec<f64>)> =
+            ["x1", "x2", "x3", "f1", "f2", "c"].map(|name| (name.to_owned(), Vec::new())).into();
+        for (i, jk) in (0..17).flat_map(|i| (0..169).map(move |jk| (i, jk))) {
+            let x = [f64::from(i) / 16.0, f64::from(jk / 13) / 12.0, f64::from(jk % 13) / 12.0];
+            let radius = 1.0 + (x[1] - 0.5).powi(2) + (x[2] - 0.5).powi(2);
+            let angle = std::f64::consts::FRAC_PI_2 * x[0];
+            let f = [radius * angle.cos(), radius * angle.sin()];
+            let half = 0.5f64.sqrt();
+            let c = [[1.0, 0.0], [0.0, 1.0], [half, half]]
+                .map(|disc| (f[0] - disc[0]).powi(2) + (f[1] - disc[1]).powi(2) - 0.04)
+                .into_iter()
+                .fold(f64::INFINITY, f64::min);
+            for ((_, column), value) in columns.iter_mut().zip([x[0], x[1], x[2], f[0], f[1], c]) {
+                column.push(value);
+            }
+        }
+        let columns = columns.into_iter().map(|(name, values)| (name, Values::Real(values))).collect();
+        let table = Table::new(Path::new("c2dtlz2"), columns).unwrap();
+        let file = ReplayFile {
+            path: "c2dtlz2".into(),
+            parameters: ["x1", "x2", "x3"].map(str::to_owned).into(),
+            category: None,
+            groups: Vec::new(),
+            objectives: vec![minimised("f1", 1.1), minimised("f2", 1.1)],
+            constraints: vec![at_most("c", 0.0)],
+            strategy: Strategy::Model,
+            initial: None,
+        };
+        Case::new(&table, &file).unwrap()
+    }
+
+    #[test]
+    fn forty_lookups_find_a_constrained_front_that_random_draws_do_not() {
+        let case = c2dtlz2();
+        let share = |strategy| {
+            let found = (0..4).map(|seed| case.run(40, 1, strategy, seed).unwrap());
+            let shares: Vec<f64> = found
+                .map(|replay| {
+                    assert!((replay.exact.unwrap() - 0.370_153).abs() < 5e-7);
+                    assert_eq!((replay.evaluations, replay.history.len()), (40, 40));
+                    assert_eq!(replay.shares().last().copied(), replay.share);
+                    replay.share.unwrap()
+                })
+                .collect();
+            shares.iter().sum::<f64>() / 4.0
+        };
+        let (model, random) = (share(Strategy::Model), share(Strategy::Random));
+        assert!(model > 0.9, "{model}");
+        assert!(random < 0.75, "{random}");
+    }
+
+    #[test]
+    fn several_lookups_at_a_time_are_never_the_same_row() {
+        let case = c2dtlz2();
+        let replay = case.run(30, 5, Strategy::Model, 1).unwrap();
+        let rows: BTreeSet<usize> = replay.history.iter().map(|step| step.row).collect();
+        assert_eq!(rows.len(), 30);
+    }
+}

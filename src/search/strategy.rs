@@ -51,7 +51,7 @@ pub(super) enum Incumbent {
 }
 
 impl Incumbent {
-    fn best(&self) -> Best<'_> {
+    pub(super) fn best(&self) -> Best<'_> {
         match self {
             Self::None => Best::None,
             Self::Value(value) => Best::Value(*value),

@@ -102,10 +102,24 @@ fn solve_within(
     solve_problem(dir, Problem { bounds: &bounds, seconds, ..problem() }, mock, counter)
 }
 
+/// Nothing is known but the candidates.
+struct NoSets;
+
+impl ChannelSets for NoSets {
+    fn live(&self, _: &str) -> Vec<u16> {
+        Vec::new()
+    }
+
+    fn with_channels(&self, _: &Candidate, _: Vec<u16>) -> Option<Candidate> {
+        None
+    }
+}
+
 /// What the tests vary.
 fn problem() -> Problem<'static> {
     Problem {
         candidates: &[],
+        sets: &NoSets,
         bounds: &[],
         confidence: 0.95,
         floor: FLOOR,
@@ -199,6 +213,46 @@ fn every_strategy_and_objective_ends_with_a_design_that_holds() {
         let expected = if objective == Objective::Front { "hypervolume".to_owned() } else { strategy.to_string() };
         assert!(findings.measured.iter().any(|(_, e)| e.reason.contains(&expected)), "{expected}");
     }
+}
+
+/// Sets of channels about which the models' inputs say that the higher numbers are better: less leakage, more utility.
+struct HighIsGood;
+
+impl ChannelSets for HighIsGood {
+    fn live(&self, _: &str) -> Vec<u16> {
+        (0..128).collect()
+    }
+
+    fn with_channels(&self, base: &Candidate, channels: Vec<u16>) -> Option<Candidate> {
+        let mean = channels.iter().map(|&c| f64::from(127 - c)).sum::<f64>() / channels.len() as f64;
+        let design = Design { split: base.design.split.clone(), channels: ChannelChoice::set(channels) };
+        Some(Candidate {
+            id: design.id(),
+            selections: Vec::new(),
+            linear_attack: base.linear_attack - 8.0 + mean / 8.0,
+            class_separation: base.class_separation + 4.0 - mean / 16.0,
+            design,
+            ..base.clone()
+        })
+    }
+}
+
+#[test]
+fn the_last_measurement_goes_to_a_set_that_no_rule_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 26.5 }];
+    let problem = Problem { bounds: &bounds, sets: &HighIsGood, ..problem() };
+    let (findings, candidates) = solve_problem(folder.path(), problem, honest, &Counter::default()).unwrap();
+    let [refined] = &findings.refined[..] else {
+        panic!("one set is refined: {:?}", findings.refined.len());
+    };
+    assert!(candidates.iter().all(|known| known.id != refined.id));
+    assert_eq!(refined.selection_names(), "local search");
+    let measured = findings.measured.iter().filter(|(_, evaluation)| evaluation.design == refined.id);
+    let reasons: Vec<&str> = measured.map(|(_, evaluation)| evaluation.reason.as_str()).collect();
+    assert!(reasons.len() == 1 && reasons[0].contains("local search"), "{reasons:?}");
+    let again = solve_problem(folder.path(), problem, honest, &Counter::default()).unwrap().0;
+    assert_eq!((again.chosen, again.refined[0].id.clone()), (findings.chosen, refined.id.clone()));
 }
 
 #[test]
@@ -370,6 +424,7 @@ fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
     let (confidence, seconds) = (0.95, None);
     let problem = Problem {
         candidates: &candidates,
+        sets: &NoSets,
         bounds: &bounds,
         confidence,
         floor: FLOOR,

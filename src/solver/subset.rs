@@ -30,6 +30,9 @@ pub struct Annealing {
     pub temperature: f64,
     /// Searches from other draws; the best of all counts.
     pub restarts: u32,
+    /// Whether what the annealing ends with is improved by its best neighbour until there is none better. Of a large set there
+    /// are many neighbours.
+    pub climb: bool,
     /// Seed of the draws.
     pub seed: u64,
 }
@@ -37,8 +40,8 @@ pub struct Annealing {
 /// The members of the best set found, ascending, with its score.
 ///
 /// `score` is maximised over subsets of `0..n`; −∞, or NaN, says that a set is not allowed. `start` must be allowed. Every set
-/// is scored once: scores are remembered. The annealing is argmin's; what it ends with is improved by its best neighbour
-/// until there is none better, so that the answer is a local optimum of `moves` whatever the annealing did.
+/// is scored once: scores are remembered. The annealing is argmin's. With [`Annealing::climb`] the answer is a local optimum of
+/// `moves` whatever the annealing did.
 pub fn best_subset(
     n: usize,
     start: &[usize],
@@ -56,13 +59,13 @@ pub fn best_subset(
         // The solver's parameters are checked here and sets always have a score: should it fail all the same, hill climbing
         // still answers.
         if let Ok(Some(found)) = walk.anneal_from(first.clone(), annealing, seed ^ 1) {
-            let climbed = scores.climb(found, moves);
+            let climbed = scores.climb(found, moves, annealing.climb);
             if climbed.1 > best.1 {
                 best = climbed;
             }
         }
     }
-    let (set, score) = scores.climb(best.0, moves);
+    let (set, score) = scores.climb(best.0, moves, annealing.climb);
     (members(&set), score)
 }
 
@@ -87,9 +90,12 @@ impl Scores<'_> {
         score
     }
 
-    /// Takes the best neighbour for as long as one is better.
-    fn climb(&self, mut set: Vec<bool>, moves: Moves) -> (Vec<bool>, f64) {
+    /// Takes the best neighbour for as long as one is better; none at all unless `further`.
+    fn climb(&self, mut set: Vec<bool>, moves: Moves, further: bool) -> (Vec<bool>, f64) {
         let mut score = self.of(&set);
+        if !further {
+            return (set, score);
+        }
         loop {
             let mut best: Option<(Vec<bool>, f64)> = None;
             for neighbour in neighbours(&set, moves) {
@@ -198,7 +204,7 @@ mod tests {
             if weight <= 750 { f64::from(profit) } else { f64::NEG_INFINITY }
         };
         for seed in 0..10 {
-            let annealing = Annealing { steps: 10_000, temperature: 600.0, restarts: 16, seed };
+            let annealing = Annealing { steps: 10_000, temperature: 600.0, restarts: 16, climb: true, seed };
             let (items, profit) = best_subset(15, &[], Moves::Resize, &annealing, score);
             assert_eq!(profit, 1458.0, "seed {seed}: {items:?}");
             assert_eq!(items, [0, 2, 4, 6, 7, 8, 13, 14], "101010111000011");
@@ -212,7 +218,7 @@ mod tests {
             let pair = f64::from(u8::from(set.contains(&17) && set.contains(&33)));
             10.0 * pair + set.iter().map(|&i| (i as f64 * 0.7).sin()).sum::<f64>()
         };
-        let annealing = Annealing { steps: 4_000, temperature: 1.0, restarts: 2, seed: 3 };
+        let annealing = Annealing { steps: 4_000, temperature: 1.0, restarts: 2, climb: true, seed: 3 };
         let (set, found) = best_subset(40, &[0, 1, 2, 3, 4, 5], Moves::Swap, &annealing, score);
         assert_eq!(set.len(), 6);
         assert!(set.contains(&17) && set.contains(&33), "{set:?}");
@@ -224,7 +230,7 @@ mod tests {
 
     #[test]
     fn sets_that_may_not_be_and_sets_without_a_move() {
-        let annealing = Annealing { steps: 10, temperature: 1.0, restarts: 1, seed: 0 };
+        let annealing = Annealing { steps: 10, temperature: 1.0, restarts: 1, climb: true, seed: 0 };
         assert_eq!(best_subset(3, &[0, 1, 2], Moves::Swap, &annealing, |_| 2.0), (vec![0, 1, 2], 2.0));
         assert_eq!(best_subset(0, &[], Moves::Resize, &annealing, |_| 1.0), (vec![], 1.0));
         let only = |set: &[usize]| if set == [1] { 0.0 } else { f64::NAN };

@@ -144,7 +144,7 @@ impl FromStr for Selection {
 }
 
 /// Channels that are not zero on all data, in the layer's order.
-fn live_channels(scores: &ChannelScores) -> Vec<u16> {
+pub(super) fn live_channels(scores: &ChannelScores) -> Vec<u16> {
     (0u16..).zip(&scores.dead).filter_map(|(channel, &dead)| (!dead).then_some(channel)).collect()
 }
 
