@@ -1,5 +1,6 @@
 //! The whole loop on a mock estimator: seconds, not minutes, and an answer that is known.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +10,8 @@ use crate::backbone::Architecture;
 use crate::config::{EffortLevel, PrecisionEntry};
 use crate::estimate::mock::{MockEstimator, truth};
 use crate::estimate::{Estimator, Watch};
-use crate::exec::{Lanes, Observer};
+use crate::exec::{Job, Lanes, Observer};
+use crate::measurement::Outcome;
 use crate::space::{ChannelChoice, Cost, Design, Selection};
 use crate::store::{Header, Inputs, Study};
 

@@ -1,0 +1,147 @@
+//! Solving and verifying, and what a reader of the answer must know.
+
+use std::collections::BTreeSet;
+
+use crate::config::Objective;
+use crate::exec::Executor;
+use crate::measurement::{Evaluation, Metric};
+use crate::solver::{self, Forecasts, Solution};
+use crate::space::Design;
+use crate::verify::{self, Verdict};
+
+use super::explore::Search;
+use super::model::{self, Gain};
+use super::{Findings, Relaxation, SearchError, Status, monotone};
+
+/// Below this joint probability of feasibility a design is not worth a verification.
+const HOPELESS: f64 = 0.05;
+
+impl Search<'_> {
+    /// Solves and verifies, until a design holds or the attempts are spent.
+    pub(super) fn conclude(&mut self, executor: &mut Executor<'_>) -> Result<Findings, SearchError> {
+        if self.measured.is_empty() {
+            return Err(SearchError::NothingMeasured {
+                attempts: self.tried.len(),
+                reason: self.last_failure.clone().unwrap_or_else(|| "none was made".to_owned()),
+            });
+        }
+        let problem = self.problem;
+        let mut models = self.fit()?;
+        let mut warnings = monotone::warnings(&self.leakage());
+        let trusted = models.trusted(&mut warnings);
+        // Measurements beyond the allowance, one per attempt at most.
+        let mut extra = problem.plan.verification_attempts;
+        let mut gain = Gain::prior(&problem.plan);
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        let mut refuted = BTreeSet::new();
+        let mut forecasts;
+        let (status, chosen, probability, binding) = loop {
+            forecasts = models.beliefs(&self.points, Objective::Accuracy, problem.bounds, &gain).forecasts();
+            let admitted: Vec<usize> =
+                (0..forecasts.len()).filter(|i| !refuted.contains(i) && (trusted || self.tried.contains(i))).collect();
+            let subset = forecasts.select(&admitted);
+            if subset.is_empty() {
+                // Everything that may be believed was refuted, for reasons that the verdicts give.
+                let last = verdicts.last().and_then(|v| self.candidates().position(|c| c.id == v.design));
+                break (Status::Unverified, last, 0.0, None);
+            }
+            let (index, probability, binding) = match solver::solve(&subset, &self.bounds, problem.confidence)? {
+                Solution::Best { index, probability } => (admitted[index], probability, None),
+                Solution::Infeasible { nearest, probability, binding, .. } => {
+                    (admitted[nearest], probability, problem.bounds.get(binding).map(|b| b.metric))
+                }
+            };
+            if probability < HOPELESS {
+                break (Status::Infeasible, Some(index), probability, binding);
+            }
+            let spent = problem.seconds.is_some_and(|limit| {
+                !verdicts.is_empty() && executor.asked_seconds() + self.verification_seconds(Some(index)) > limit
+            });
+            if spent {
+                warnings.push("the time was spent before a design was verified: allow more minutes".to_owned());
+            }
+            if spent || verdicts.len() >= problem.plan.verification_attempts {
+                break (Status::Unverified, Some(index), probability, binding);
+            }
+            // A design that is known by prediction only is measured first: that may change the choice, and the
+            // verifying attack can be held against it.
+            if !self.tried.contains(&index) && extra > 0 && !self.out_of_time(executor) {
+                extra -= 1;
+                let reason = "chosen by the models: measured before its verification";
+                self.measure(executor, vec![(index, reason.to_owned())])?;
+                models = self.fit()?;
+                continue;
+            }
+            let candidate = self.candidate(index);
+            let within = self.candidates().filter(|part| candidate.design.contains(&part.design));
+            let terms = verify::Terms {
+                bounds: problem.bounds,
+                confidence: problem.confidence,
+                floor: problem.floor,
+                parts: &within.map(|part| part.id.clone()).collect::<Vec<_>>(),
+            };
+            let verdict = verify::verify(executor, candidate, &terms, &problem.plan, problem.seed)?;
+            gain.learn(&models, self.candidate(index), &verdict);
+            let holds = verdict.holds;
+            verdicts.push(verdict);
+            if holds {
+                let tightest = tightest(&verdicts[verdicts.len() - 1]);
+                break (Status::Verified, Some(index), probability, tightest);
+            }
+            refuted.insert(index);
+        };
+        let relaxations = self.relaxations(&forecasts, chosen)?;
+        Ok(Findings {
+            status,
+            refined: std::mem::take(&mut self.refined),
+            chosen,
+            probability,
+            verdicts,
+            binding,
+            models,
+            gain,
+            measured: std::mem::take(&mut self.measured),
+            relaxations,
+            warnings,
+        })
+    }
+
+    /// Mean PSNR of every measured design, with its standard error, dB.
+    fn leakage(&self) -> Vec<(&Design, f64, f64)> {
+        let of = |(index, evaluation): &(usize, Evaluation)| {
+            let row = evaluation.measurements().iter().find(|row| row.metric == Metric::PsnrMean)?;
+            Some((&self.candidate(*index).design, row.value, row.std_error))
+        };
+        self.measured.iter().filter_map(of).collect()
+    }
+
+    fn relaxations(&self, forecasts: &Forecasts, chosen: Option<usize>) -> Result<Vec<Relaxation>, SearchError> {
+        let Some(chosen) = chosen else {
+            return Ok(Vec::new());
+        };
+        let accuracy = |index: usize| model::from_logit(forecasts.objective(index).mean);
+        let now = accuracy(chosen);
+        let relaxed = solver::relaxations(forecasts, &self.bounds, self.problem.confidence, 0.1)?;
+        Ok(relaxed
+            .into_iter()
+            .filter_map(|r| {
+                let index = r.best?;
+                let metric = self.problem.bounds[r.bound].metric;
+                Some(Relaxation {
+                    metric,
+                    limit: r.limit,
+                    design: self.candidate(index).id.clone(),
+                    gain: accuracy(index) - now,
+                })
+            })
+            .collect())
+    }
+}
+
+/// The bound that a verified design comes nearest to, counted in standard errors: decibels and SSIM have no common unit.
+fn tightest(verdict: &Verdict) -> Option<Metric> {
+    let slack = |f: &verify::VerifiedFigure| Some((f.metric, (f.limit? - f.upper?) / f.std_error.max(1e-9)));
+    let mut all: Vec<_> = verdict.figures.iter().filter_map(slack).collect();
+    all.sort_by(|a, b| a.1.total_cmp(&b.1));
+    all.first().map(|&(metric, _)| metric)
+}
