@@ -301,6 +301,8 @@ pub struct Plan {
     pub verification_seeds: usize,
     /// Designs that may be put to verification before the study ends unverified.
     pub verification_attempts: usize,
+    /// Whether attempts that are left after a design held go to more accurate ones.
+    pub improves: bool,
     /// What verification is expected to add to the search's PSNR, in dB: mean and standard deviation.
     /// A belief that the first verified designs correct.
     pub expected_gain: (f64, f64),
@@ -337,6 +339,7 @@ impl Plan {
                 round: 2,
                 verification_seeds: 1,
                 verification_attempts: 3,
+                improves: false,
                 expected_gain: (4.0, 0.8),
             },
             EffortLevel::Standard => Self {
@@ -346,6 +349,7 @@ impl Plan {
                 round: 4,
                 verification_seeds: 3,
                 verification_attempts: 4,
+                improves: true,
                 expected_gain: (4.0, 1.2),
             },
             EffortLevel::Thorough => Self {
@@ -355,6 +359,7 @@ impl Plan {
                 round: 4,
                 verification_seeds: 3,
                 verification_attempts: 6,
+                improves: true,
                 expected_gain: (4.0, 1.2),
             },
         }

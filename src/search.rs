@@ -43,6 +43,8 @@ pub struct Problem<'a> {
     pub confidence: f64,
     /// Mean PSNR of the mean image, which needs no features at all, dB.
     pub floor: f64,
+    /// Whether the attacker can invert the local net.
+    pub inverted: bool,
     /// The study's seed.
     pub seed: u64,
     /// Accuracy of guessing.

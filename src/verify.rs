@@ -102,6 +102,8 @@ pub struct Terms<'a> {
     /// Designs at the same layer that keep a part of the candidate's channels, or all: an attacker who has more never
     /// recovers less.
     pub parts: &'a [DesignId],
+    /// Whether the attacker can invert the local net, so that a verdict without an inversion is none.
+    pub inverted: bool,
 }
 
 /// Measures `candidate` as the plan's verification says and judges it.
@@ -115,7 +117,7 @@ pub fn verify(
     plan: &Plan,
     study_seed: u64,
 ) -> Result<Verdict, ExecError> {
-    let &Terms { bounds, confidence, floor, parts } = terms;
+    let &Terms { bounds, confidence, floor, parts, inverted } = terms;
     let seeds = fresh_seeds(study_seed, plan.verification_seeds);
     let error_rate = error_rate(confidence, bounds, plan);
     let job = |(k, &seed): (usize, &u64)| Job {
@@ -141,6 +143,7 @@ pub fn verify(
     });
     let own: Vec<&Measurement> = evaluations.iter().flat_map(Evaluation::measurements).collect();
     let weaknesses = weaknesses(&verdict, &own, floor, earlier.flat_map(Evaluation::measurements));
+    let weaknesses: Vec<String> = weaknesses.into_iter().chain(missing_inversion(inverted, &verdict, &own)).collect();
     verdict.holds &= weaknesses.is_empty();
     verdict.objections.extend(weaknesses);
     executor.record(Verification {
@@ -202,6 +205,13 @@ fn weaknesses<'a>(
         ));
     }
     found
+}
+
+/// What says that inversion, without which the strongest attack wasn't tried, gave no figure.
+fn missing_inversion(inverted: bool, verdict: &Verdict, own: &[&Measurement]) -> Option<String> {
+    let found = |seed: u64| own.iter().any(|row| row.seed == seed && row.metric == Metric::InversionGainMean);
+    let missing = inverted && verdict.converged && !verdict.seeds.iter().all(|&seed| found(seed));
+    missing.then(|| "white-box inversion gave no figure: the strongest attack is missing".to_owned())
 }
 
 /// Judges finished evaluations; `error_rate` is allowed per bound.
@@ -278,7 +288,8 @@ fn figure(
     let gain = metric.inversion_gain().and_then(|gain| of(gain).max_by(|a, b| a.value.total_cmp(&b.value)));
     let gains =
         gain.map_or([0.0; 2], |row| [row.value.max(0.0), (row.value + student(row.n) * row.std_error).max(0.0)]);
-    let kernel = metric.of(&Metric::KERNEL).and_then(largest).unwrap_or(f64::NEG_INFINITY);
+    let kernel_row = metric.of(&Metric::KERNEL).and_then(|name| of(name).max_by(|a, b| a.value.total_cmp(&b.value)));
+    let kernel = kernel_row.map_or(f64::NEG_INFINITY, |row| row.value);
     let value = match metric {
         Metric::Accuracy => of(metric).map(|row| row.value).sum::<f64>() / of(metric).count() as f64,
         _ => (worst.value + gains[0]).max(kernel),
@@ -289,6 +300,11 @@ fn figure(
         _ => Some(student(worst.n) * worst.std_error),
     };
     let margin = margin.map(|margin| margin + gains[1] - gains[0]);
+    // An attack that leads has a margin of its own; of a tail by as many of its standard errors.
+    let margin = match kernel_row.filter(|row| row.value > worst.value + gains[0]) {
+        Some(row) => margin.map(|margin| margin.max(student(row.n) * row.std_error)),
+        None => margin,
+    };
     // What an attack that was cut short recovered is a lower bound, whatever is added to it.
     let upper = match (converged, extended, margin) {
         (true, Some(extended), Some(margin)) => Some(extended.max(value) + margin),
@@ -336,6 +352,26 @@ mod tests {
             seed: 1,
             seconds: 1.0,
         }
+    }
+
+    #[test]
+    fn a_verdict_without_inversion_is_none_where_the_attacker_knows_the_net() {
+        let verdict = Verdict {
+            design: "conv3_1-4-0011aabb".parse().unwrap(),
+            holds: true,
+            converged: true,
+            objections: Vec::new(),
+            figures: Vec::new(),
+            fidelity: Fidelity::QuickVerification,
+            seeds: vec![1],
+        };
+        let decoder = row(Metric::PsnrMean, 20.0, 0.1, 1000);
+        let inversion = row(Metric::InversionGainMean, 0.3, 0.1, 32);
+        assert!(missing_inversion(true, &verdict, &[&decoder]).is_some());
+        assert!(missing_inversion(true, &verdict, &[&decoder, &inversion]).is_none());
+        assert!(missing_inversion(false, &verdict, &[&decoder]).is_none());
+        let two = Verdict { seeds: vec![1, 2], ..verdict };
+        assert!(missing_inversion(true, &two, &[&decoder, &inversion]).is_some(), "of every seed");
     }
 
     fn mean(more: &[Measurement]) -> VerifiedFigure {

@@ -76,6 +76,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
             bounds: &setup::bounds(&budget),
             confidence: budget.privacy.confidence,
             floor: floors.best_constant,
+            inverted: Protocol::of(plan.verification).within(budget.privacy.attacker).inversion.is_some(),
             seed: budget.seed,
             chance: 1.0 / assets.parts.class_names.len().max(1) as f64,
             objective: budget.objective,

@@ -93,6 +93,8 @@ fn table(path: &std::path::Path, measured: &[(&Candidate, Evaluation)]) -> Resul
         real("split_index", |c| c.split_index as f64),
         real("depth", |c| c.design.channels.depth() as f64),
         text("selection", Candidate::selection_names),
+        real("mixed", |c| f64::from(u8::from(c.design.channels.channels().is_none()))),
+        real("relu", |c| f64::from(u8::from(c.design.channels.relu()))),
         real("macs", |c| c.cost.macs.0 as f64),
         real("bytes", |c| c.cost.bytes.0 as f64),
         real("peak_memory", |c| c.cost.peak_memory.0 as f64),

@@ -59,8 +59,8 @@ pub struct PrivacyBudget {
 /// What the attacker has, beside images of his own. The default is the strongest: all training images as pairs, and the local
 /// net with its channels.
 ///
-/// Without pairs he makes them by running the local net on his images. Not knowing its channels helps against him only then:
-/// one pair betrays them.
+/// Whoever knows the local net makes pairs by running it on his images, so that a number of pairs limits only one who doesn't. Not
+/// knowing its channels helps against him only where he has none: one pair betrays them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Attacker {
@@ -120,6 +120,13 @@ impl Attacker {
                 format!(
                     "must be at least {LEAST_PAIRS}, with fewer no decoder learns anything; or 0: he makes pairs with the local net"
                 ),
+            )),
+            Self { pairs: Some(pairs @ 1..), knows_local_net: true, .. } => Some((
+                "pairs",
+                pairs.to_string(),
+                "an attacker who knows the local net makes as many pairs as he has images, however few he was given: leave `pairs` \
+                 out, or write `knows_local_net: false` beside it"
+                    .to_owned(),
             )),
             Self { pairs, knows_channels: false, .. } if pairs != Some(0) => Some((
                 "knows_channels",
@@ -428,6 +435,7 @@ mod tests {
                 "attacker: {pairs: 0, knows_local_net: false}",
                 vec!["pairs: 0", "audit --attacks shadow"],
             ),
+            ("confidence: 0.9", "attacker: {pairs: 300}", vec!["attacker.pairs: 300", "knows_local_net: false"]),
             ("confidence: 0.9", "attacker: {knows_channels: false}", vec!["knows_channels: false", "`pairs: 0`"]),
             ("confidence: 0.9", "attacker: {knows: all}", vec!["knows"]),
             ("effort: quick", "effort: fast", vec!["`fast`", "quick", "thorough"]),

@@ -16,6 +16,17 @@ use super::{Findings, Relaxation, SearchError, Status, monotone};
 /// Below this joint probability of feasibility a design is not worth a verification.
 const HOPELESS: f64 = 0.05;
 
+/// A design that verification confirmed.
+#[derive(Clone, Copy)]
+struct Held {
+    index: usize,
+    /// As verified.
+    accuracy: f64,
+    probability: f64,
+    /// Its place among the verdicts.
+    verdict: usize,
+}
+
 impl Search<'_> {
     /// Solves and verifies, until a design holds or the attempts are spent.
     pub(super) fn conclude(&mut self, executor: &mut Executor<'_>) -> Result<Findings, SearchError> {
@@ -33,34 +44,45 @@ impl Search<'_> {
         let mut extra = problem.plan.verification_attempts;
         let mut gain = Gain::prior(&problem.plan);
         let mut verdicts: Vec<Verdict> = Vec::new();
-        let mut refuted = BTreeSet::new();
+        // Designs that were put to verification, and the best of those that held.
+        let mut judged = BTreeSet::new();
+        let mut held: Option<Held> = None;
         let mut forecasts;
         let (status, chosen, probability, binding) = loop {
             forecasts = models.beliefs(&self.points, Objective::Accuracy, problem.bounds, &gain).forecasts();
             let admitted: Vec<usize> =
-                (0..forecasts.len()).filter(|i| !refuted.contains(i) && (trusted || self.tried.contains(i))).collect();
+                (0..forecasts.len()).filter(|i| !judged.contains(i) && (trusted || self.tried.contains(i))).collect();
+            let left = problem.plan.verification_attempts.saturating_sub(verdicts.len());
+            if let Some(held) = &held
+                && (left == 0 || !self.may_improve(held, &forecasts, &admitted))
+            {
+                break (Status::Verified, Some(held.index), held.probability, tightest(&verdicts[held.verdict]));
+            }
             let subset = forecasts.select(&admitted);
             if subset.is_empty() {
                 // Everything that may be believed was refuted, for reasons that the verdicts give.
                 let last = verdicts.last().and_then(|v| self.candidates().position(|c| c.id == v.design));
                 break (Status::Unverified, last, 0.0, None);
             }
-            let (index, probability, binding) = match solver::solve(&subset, &self.bounds, problem.confidence)? {
+            let (index, probability, binding) = match solver::solve(&subset, &self.bounds, self.wanted(left))? {
                 Solution::Best { index, probability } => (admitted[index], probability, None),
                 Solution::Infeasible { nearest, probability, binding, .. } => {
                     (admitted[nearest], probability, problem.bounds.get(binding).map(|b| b.metric))
                 }
             };
-            if probability < HOPELESS {
-                break (Status::Infeasible, Some(index), probability, binding);
-            }
             let spent = problem.seconds.is_some_and(|limit| {
                 !verdicts.is_empty() && executor.asked_seconds() + self.verification_seconds(Some(index)) > limit
             });
+            if let Some(held) = held.filter(|_| spent) {
+                break (Status::Verified, Some(held.index), held.probability, tightest(&verdicts[held.verdict]));
+            }
+            if probability < HOPELESS {
+                break (Status::Infeasible, Some(index), probability, binding);
+            }
             if spent {
                 warnings.push("the time was spent before a design was verified: allow more minutes".to_owned());
             }
-            if spent || verdicts.len() >= problem.plan.verification_attempts {
+            if spent || left == 0 {
                 break (Status::Unverified, Some(index), probability, binding);
             }
             // A design that is known by prediction only is measured first: that may change the choice, and the
@@ -78,17 +100,17 @@ impl Search<'_> {
                 bounds: problem.bounds,
                 confidence: problem.confidence,
                 floor: problem.floor,
+                inverted: problem.inverted,
                 parts: &within.map(|part| part.id.clone()).collect::<Vec<_>>(),
             };
             let verdict = verify::verify(executor, candidate, &terms, &problem.plan, problem.seed)?;
             gain.learn(&models, self.candidate(index), &verdict);
-            let holds = verdict.holds;
-            verdicts.push(verdict);
-            if holds {
-                let tightest = tightest(&verdicts[verdicts.len() - 1]);
-                break (Status::Verified, Some(index), probability, tightest);
+            judged.insert(index);
+            let accuracy = verdict.figure(Metric::Accuracy).map_or(0.0, |figure| figure.value);
+            if verdict.holds && held.as_ref().is_none_or(|held| accuracy > held.accuracy) {
+                held = Some(Held { index, accuracy, probability, verdict: verdicts.len() });
             }
-            refuted.insert(index);
+            verdicts.push(verdict);
         };
         let relaxations = self.relaxations(&forecasts, chosen)?;
         Ok(Findings {
@@ -104,6 +126,26 @@ impl Search<'_> {
             relaxations,
             warnings,
         })
+    }
+
+    /// The probability of feasibility that a design must have to be put to verification with so many attempts `left`. It is
+    /// verification that keeps the promise, at the user's confidence: while there are attempts, an even chance is worth one, which
+    /// is short where the attack soon goes beyond the limit. The last goes to a design that is sure by the models.
+    fn wanted(&self, left: usize) -> f64 {
+        const EVEN: f64 = 0.5;
+        if left > 1 { EVEN.min(self.problem.confidence) } else { self.problem.confidence }
+    }
+
+    /// Whether another attempt is likely to verify a design that is noticeably more accurate than the one that holds.
+    fn may_improve(&self, held: &Held, forecasts: &Forecasts, admitted: &[usize]) -> bool {
+        /// In logits of accuracy: half a point at 85 %.
+        const NOTICEABLE: f64 = 0.04;
+        let least = forecasts.objective(held.index).mean + NOTICEABLE;
+        self.problem.plan.improves
+            && admitted.iter().any(|&index| {
+                forecasts.objective(index).mean > least
+                    && solver::probability_feasible(forecasts.constraints(index), &self.bounds) >= self.wanted(2)
+            })
     }
 
     /// Mean PSNR of every measured design, with its standard error, dB.

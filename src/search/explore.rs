@@ -204,7 +204,11 @@ impl<'a> Search<'a> {
             Solution::Infeasible { nearest, .. } => nearest,
         };
         let (sets, seed) = (self.problem.sets, self.problem.seed);
-        let refined = refine::refine(self.candidate(base), sets, &beliefs, &self.bounds, incumbent.best(), seed)?;
+        let refined = match self.fit()?.trusted(&mut Vec::new()) {
+            true => refine::refine(self.candidate(base), sets, &beliefs, &self.bounds, incumbent.best(), seed)?,
+            // Swaps look for what the models say; models that have learnt nothing lead them anywhere.
+            false => None,
+        };
         let refined = refined.filter(|(candidate, found)| {
             next.is_none_or(|(_, score)| *found > score) && self.candidates().all(|known| known.id != candidate.id)
         });

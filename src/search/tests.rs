@@ -125,6 +125,7 @@ fn problem() -> Problem<'static> {
         bounds: &[],
         confidence: 0.95,
         floor: FLOOR,
+        inverted: false,
         seed: 3,
         chance: 0.1,
         objective: Objective::Accuracy,
@@ -255,6 +256,25 @@ fn the_last_measurement_goes_to_a_set_that_no_rule_makes() {
     assert!(reasons.len() == 1 && reasons[0].contains("local search"), "{reasons:?}");
     let again = solve_problem(folder.path(), problem, honest, &Counter::default()).unwrap().0;
     assert_eq!((again.chosen, again.refined[0].id.clone()), (findings.chosen, refined.id.clone()));
+}
+
+#[test]
+fn attempts_that_are_left_go_to_more_accurate_designs() {
+    let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 29.0 }];
+    let accuracy = |improves| {
+        let folder = tempfile::tempdir().unwrap();
+        // What verification adds is overestimated, so that the first design is chosen too carefully.
+        let plan = Plan { improves, expected_gain: (9.0, 2.0), verification_attempts: 4, ..problem().plan };
+        let problem = Problem { bounds: &bounds, plan, ..problem() };
+        let (findings, candidates) = solve_problem(folder.path(), problem, honest, &Counter::default()).unwrap();
+        assert_eq!(findings.status, Status::Verified, "{:?}", findings.verdicts);
+        let chosen = &candidates[findings.chosen.unwrap()];
+        let verdict = findings.verdicts.iter().find(|verdict| verdict.design == chosen.id).unwrap();
+        assert!(verdict.holds);
+        (truth(chosen.split_index, chosen.design.channels.depth()).0, findings.verdicts.len())
+    };
+    let (first, improved) = (accuracy(false), accuracy(true));
+    assert!(improved.0 > first.0 + 0.005 && improved.1 > first.1, "{first:?} {improved:?}");
 }
 
 #[test]
@@ -430,6 +450,7 @@ fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
         bounds: &bounds,
         confidence,
         floor: FLOOR,
+        inverted: false,
         seed: 3,
         chance: 0.1,
         objective: Objective::Accuracy,
