@@ -9,6 +9,7 @@ use crate::config::BudgetFile;
 use crate::estimate::Floors;
 use crate::features::{FeatureCache, Origin};
 use crate::protocol::{Plan, Protocol};
+use crate::space::{Cost, Space};
 use crate::units::{Bytes, Duration};
 
 /// Multiply-accumulates per second that a two-core machine trains at, for the estimate of time only.
@@ -144,6 +145,24 @@ fn estimate(assets: &setup::Assets, admission: &Admission, plan: &Plan) -> Resul
         seconds: macs / ASSUMED_MACS_PER_SECOND,
         disk: FeatureCache::disk_bytes(&assets.backbone, &kept, side, images)?,
     })
+}
+
+/// The split layers at which no design fits the exact budgets, each with what the design that comes nearest would need.
+pub(super) fn left_out(space: &Space, admission: &Admission, budgets: &[ExactBudget]) -> Option<String> {
+    let mut needs = Vec::new();
+    for layer in space.splits().into_iter().filter(|layer| !admission.splits.contains_key(&layer.index)) {
+        let factor = |cost: &Cost, budget: &ExactBudget| (budget.used)(cost) as f64 / budget.limit as f64;
+        let worst = |cost: Cost| {
+            let factors = budgets.iter().map(|budget| (factor(&cost, budget), (budget.used)(&cost), budget));
+            factors.max_by(|a, b| a.0.total_cmp(&b.0))
+        };
+        let costs =
+            space.slots().filter(|(slot, _)| slot.layer.index == layer.index).filter_map(|(_, cost)| worst(cost));
+        if let Some((_, used, budget)) = costs.min_by(|a, b| a.0.total_cmp(&b.0)) {
+            needs.push(format!("{} (from {} of {} on)", layer.name, (budget.show)(used), budget.name));
+        }
+    }
+    (!needs.is_empty()).then(|| format!("the exact budgets leave no design at {}", needs.join(", ")))
 }
 
 /// The design that comes nearest to the exact budgets, in words, where none fits.

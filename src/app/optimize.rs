@@ -13,12 +13,14 @@ use crate::config::{BudgetFile, Strategy};
 use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory, sanity};
 use crate::exec::Executor;
 use crate::measurement::Metric;
+use crate::metrics::student_t_quantile;
 use crate::nn::Device;
 use crate::protocol::{Plan, Protocol};
 use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record, thin_out};
 use crate::search::{self, Findings, Problem, Status};
 use crate::space::Candidate;
 use crate::store::{Header, Inputs, Row, Study};
+use crate::verify::MetricBound;
 
 pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     interrupt::install();
@@ -100,7 +102,10 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         findings.warnings.extend(unsound);
         let seconds = executor.spent_seconds();
         let provenance = Provenance { seconds, ..provenance };
-        let record = conclude(&budget, &admission, &problem, &findings, floors, provenance)?;
+        let record = {
+            let nowhere = check::left_out(&assets.space, &admission, &budgets);
+            conclude(&budget, &admission, &problem, &findings, floors, provenance, nowhere)?
+        };
         let evaluations = executor.evaluations();
         let rows: Vec<Row<'_>> = evaluations
             .iter()
@@ -232,6 +237,7 @@ fn conclude(
     findings: &Findings,
     floors: Floors,
     provenance: Provenance,
+    nowhere: Option<String>,
 ) -> Result<Record, AppError> {
     let candidates: Vec<&Candidate> = problem.candidates.iter().chain(&findings.refined).collect();
     let mut designs: Vec<DesignRecord> =
@@ -244,6 +250,10 @@ fn conclude(
     }
     let chosen = findings.chosen.map(|index| candidates[index].id.clone());
     let mut warnings = findings.warnings.clone();
+    if let (Status::Infeasible, Some(index)) = (findings.status, findings.chosen) {
+        warnings.extend(what_to_give(&designs[index], problem));
+        warnings.extend(nowhere);
+    }
     let dropped = thin_out(&mut designs, chosen.as_ref(), &findings.verdicts);
     if dropped > 0 {
         warnings.push(format!(
@@ -268,6 +278,21 @@ fn conclude(
         floors: Some(floors),
         provenance,
     })
+}
+
+/// Which bounds would have to be looser for the design that comes nearest, and how much.
+fn what_to_give(nearest: &DesignRecord, problem: &Problem<'_>) -> Option<String> {
+    // Shared out over the bounds, as the verification's error is.
+    let share = (1.0 - problem.confidence) / problem.bounds.len().max(1) as f64;
+    let deviations = student_t_quantile(1.0 - share, 1e6).unwrap_or(2.0);
+    let needed = |bound: &MetricBound| {
+        let expected = nearest.expected(bound.metric)?;
+        let needed = expected.value + deviations * expected.sd;
+        (needed > bound.limit).then(|| format!("{} up to {}", bound.metric, bound.metric.text(needed)))
+    };
+    let needed: Vec<String> = problem.bounds.iter().filter_map(needed).collect();
+    (!needed.is_empty())
+        .then(|| format!("{} would be expected to hold with {} allowed", nearest.id, needed.join(" and ")))
 }
 
 /// Stores the record beside the journal.

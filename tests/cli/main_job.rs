@@ -190,9 +190,15 @@ fn what_does_not_fit_exits_3_and_says_what_binds() {
 fn a_leakage_bound_that_nothing_meets_exits_3() {
     let space = TinySpace::new();
     space.edit("budget.yaml", "40 dB", "3 dB");
+    // Nor does the device reach every split.
+    space.edit("budget.yaml", "30 MMAC", "10 MMAC");
     let output = space.run(&["optimize", "budget.yaml", "--json"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    assert_eq!(json(&output)["binding"], "psnr_mean");
+    let object = json(&output);
+    assert_eq!(object["binding"], "psnr_mean");
+    let warnings = object["warnings"].to_string();
+    assert!(warnings.contains("would be expected to hold with psnr_mean up to"), "what would have to give: {warnings}");
+    assert!(warnings.contains("leave no design at conv2_1 (from"), "{warnings}");
 }
 
 #[test]
