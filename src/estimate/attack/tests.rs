@@ -5,12 +5,13 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::backbone::{Architecture, Backbone, LayerWeights};
+use crate::config::Attacker;
 use crate::data::{ImageSet, Part, Parts, Region};
 use crate::estimate::{Estimate, Estimator, Laboratory, Request, Watch};
 use crate::features::FeatureCache;
 use crate::measurement::{Fidelity, Metric};
 use crate::nn::Device;
-use crate::protocol::{Descent, Protocol, Training};
+use crate::protocol::{Descent, Inversion, Protocol, Training};
 use crate::space::{ChannelChoice, Design};
 
 const SIDE: usize = 16;
@@ -25,10 +26,15 @@ impl Watch for Silent {
 
 /// Coloured waves; two classes that differ in their wavelength.
 fn images(part: Part, n: usize, phase: f32) -> ImageSet {
+    images_of(part, n, |_| phase)
+}
+
+/// Each image with a phase of its own.
+fn images_of(part: Part, n: usize, phase: impl Fn(usize) -> f32) -> ImageSet {
     let pixel = |i: usize| {
         let (image, y, x, c) = (i / (3 * SIDE * SIDE), i / (3 * SIDE) % SIDE, i / 3 % SIDE, i % 3);
         let slope = 0.2 + 0.3 * (image % 2) as f32 + 0.02 * (image % 13) as f32;
-        let wave = (image as f32 * 1.3 + phase + slope * y as f32 + (0.2 + 0.1 * c as f32) * x as f32).sin();
+        let wave = (image as f32 * 1.3 + phase(image) + slope * y as f32 + (0.2 + 0.1 * c as f32) * x as f32).sin();
         (127.0 + 100.0 * wave) as u8
     };
     let labels = (0..n).map(|i| (i % 2) as u16).collect();
@@ -127,6 +133,46 @@ fn no_training_sees_an_evaluation_image() {
         assert!(!some.validation.is_empty() && some.validation == other.validation);
         assert_ne!(some.scored.len(), other.scored.len());
     }
+}
+
+#[test]
+fn what_is_recovered_of_an_image_depends_on_no_other_evaluation_image() {
+    const SHARED: usize = 10;
+    let design = design(&(0..24).collect::<Vec<u16>>());
+    let with = |evaluation: ImageSet| {
+        let folder = tempfile::tempdir().unwrap();
+        let laboratory = laboratory_on(folder.path(), evaluation);
+        let decoder = DecoderAttack::new(&laboratory).estimate(&request(&design), &Silent).unwrap();
+        let start = decoder.reconstructions.unwrap();
+        let descent = Descent { steps: 40, doublings: 1 };
+        let inversion = InversionAttack::new(&laboratory, descent, Some(&start));
+        let inverted = inversion.estimate(&request(&design), &Silent).unwrap().reconstructions.unwrap();
+        [start, inverted].map(|found| found.scored[..SHARED * 3 * SIDE * SIDE].to_vec())
+    };
+    let some = with(images(Part::Evaluation, 24, 0.9));
+    let others = with(images_of(Part::Evaluation, 24, |image| if image < SHARED { 0.9 } else { 2.2 }));
+    // The prior and its step, the best cycle and the best start are chosen on the attacker's validation images.
+    assert_eq!(some, others);
+}
+
+#[test]
+fn verification_inverts_where_the_attacker_knows_the_net_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let design = design(&[1, 5, 9, 30]);
+    let attack = Training { epochs: 10, doublings: 4, ..protocol().attack };
+    let inversion = Some(Inversion { images: 8, descent: Descent { steps: 20, doublings: 1 } });
+    let request = Request { protocol: Protocol { attack, inversion, ..protocol() }, ..request(&design) };
+    let gain = |attacker: Attacker| {
+        let found = AttackLadder::new(&laboratory, attacker).estimate(&request, &Silent).unwrap().measurements;
+        let of = |metric| found.iter().find(|row| row.metric == metric).cloned();
+        (of(Metric::InversionGainMean), of(Metric::PsnrMean).unwrap())
+    };
+    let (known, decoder) = gain(Attacker::default());
+    assert_eq!(known.map(|row| row.n), Some(8));
+    let (unknown, alone) = gain(Attacker { knows_local_net: false, ..Attacker::default() });
+    assert!(unknown.is_none());
+    assert_eq!(decoder.value, alone.value, "the decoder is the same");
 }
 
 #[test]
