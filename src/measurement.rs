@@ -185,8 +185,14 @@ named_enum! {
         InversionGainMean = "inversion_gain_mean",
         /// The same over the quarter of the images that the decoder recovers best, dB.
         InversionGainTail = "inversion_gain_tail",
+        /// The largest that it gains on any image, dB.
+        InversionGainMax = "inversion_gain_max",
+        /// 95th percentile over the inverted images of the PSNR of inversion, dB.
+        InversionPsnrP95 = "inversion_psnr_p95",
         /// What inversion gains in SSIM on the decoder, mean over images.
         InversionGainSsim = "inversion_gain_ssim",
+        /// Of channels that are a secret, how many the attacker found out from statistics of the features.
+        ChannelsFound = "channels_found",
         /// 1 if the attack's learning curve can be extended to longer training, 0 if it is too steep to tell.
         AttackConverged = "attack_converged",
     }
@@ -307,7 +313,7 @@ impl Metric {
             | Self::LinearSsimMean
             | Self::KernelSsimMean
             | Self::InversionGainSsim => (3, ""),
-            Self::AttackConverged => (0, ""),
+            Self::AttackConverged | Self::ChannelsFound => (0, ""),
             _ => (2, " dB"),
         }
     }

@@ -261,7 +261,7 @@ impl Protocol {
                 decoder: DecoderKind::Strong { width: 64, blocks: 4 },
                 attack: deep(watched(2, 3)),
                 refinement: REFINEMENT,
-                inversion: inversion(32, 100, 2),
+                inversion: inversion(32, 80, 2),
                 task: watched(8, 0),
                 ..Self::of(Fidelity::Reference)
             },
@@ -310,7 +310,7 @@ pub struct Plan {
 
 /// Raised when figures are taken in another way than before though the protocols' numbers are the same: another net
 /// behind a name, another optimiser, another extension of learning curves.
-const MEASUREMENT_VERSION: u32 = 6;
+const MEASUREMENT_VERSION: u32 = 7;
 
 /// A text that differs where figures of these fidelities must not stand beside those of another version of the program.
 pub fn fingerprint(fidelities: &[Fidelity]) -> String {
@@ -326,7 +326,7 @@ impl Plan {
 
     /// How many measurements are spread over the space before the models propose.
     pub fn initial(&self) -> usize {
-        self.evaluations.div_ceil(2)
+        self.evaluations.div_ceil(4)
     }
 
     /// The plan of an effort level.

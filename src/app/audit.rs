@@ -15,7 +15,7 @@ use crate::config::Attacker;
 use crate::estimate::{Laboratory, Watch, sanity};
 use crate::export::{self, Claim};
 use crate::features::FeatureCache;
-use crate::measurement::Metric;
+use crate::measurement::{Fidelity, Metric};
 use crate::report::view::GallerySection;
 use crate::report::{self, AuditView};
 use crate::space::Design;
@@ -29,6 +29,8 @@ struct Subject {
     claims: Vec<Claim>,
     /// Whom the claims are about.
     attacker: Attacker,
+    /// What the claims were verified with.
+    verification: Option<Fidelity>,
 }
 
 /// Subjects that need no look at images to be known, and what they were measured with.
@@ -110,13 +112,28 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
                 selection,
                 claims: Vec::new(),
                 attacker: Attacker::default(),
+                verification: None,
             })
             .collect(),
     };
-    let effort = if args.full { Effort::full() } else { Effort::quick() }.scaled(usize::from(args.scale));
+    let effort = if args.full { Effort::full() } else { Effort::quick() };
     let attacks = attacks(&args.attacks);
     let mut code = exit::DONE;
-    for subject in subjects {
+    for mut subject in subjects {
+        let effort = subject.verification.map_or(effort, |verification| effort.at_least(verification));
+        let effort = effort.scaled(usize::from(args.scale));
+        let mut remarks = remarks.clone();
+        // Whoever finds out the channels makes his own pairs, and inverts.
+        if !subject.attacker.knows_channels
+            && laboratory.guess_channels(&subject.design)?.as_ref() == Some(&subject.design.channels)
+        {
+            subject.attacker.knows_channels = true;
+            remarks.push(
+                "The channels were to be a secret; the attacker found out all of them, so that he counts as one who \
+                          knows them."
+                    .to_owned(),
+            );
+        }
         let watch = Watcher { progress: &progress, design: subject.design.id().to_string() };
         let findings =
             audit::run(&laboratory, &subject.design, &attacks, subject.attacker, &effort, args.seed, &watch)?;
@@ -125,7 +142,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
         let beyond = beyond.map(|finding| {
             format!("The claims are about an attacker who can't mount this attack: {}.", finding.attack.title())
         });
-        let remarks = remarks.iter().cloned().chain(beyond).collect();
+        let remarks = remarks.into_iter().chain(beyond).collect();
         objections.extend(unsound.clone());
         let id = subject.design.id();
         let gallery = findings.iter().filter_map(pictures).collect();
@@ -197,6 +214,7 @@ fn known(subject: &Path, args: &AuditArgs) -> Result<Known, AppError> {
             selection: manifest.selection.clone(),
             claims: manifest.claims.clone(),
             attacker: manifest.attacker,
+            verification: manifest.protocol.as_ref().and_then(|protocol| protocol.parse().ok()),
         };
         let weights_hash = WeightsHash::Through(manifest.weights_hash.clone());
         let data_hash = manifest.data_hash.clone();
@@ -215,6 +233,7 @@ fn known(subject: &Path, args: &AuditArgs) -> Result<Known, AppError> {
             selection: chosen.selection.clone(),
             claims: record.chosen_verdict().map(export::claims).unwrap_or_default(),
             attacker: record.budgets.attacker,
+            verification: record.chosen_verdict().map(|verdict| verdict.fidelity),
         },
         space: Some(record.provenance.space_file.clone().into()),
         weights: Some(record.provenance.weights_file.clone().into()),

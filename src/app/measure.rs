@@ -227,7 +227,13 @@ impl Measured<'_> {
         if let Some(map) = object.as_object_mut() {
             let extended = Metric::ALL.iter().filter_map(|metric| metric.extended());
             let closed = [Metric::LINEAR, Metric::KERNEL].into_iter().flatten().map(|(_, name)| name);
-            let inversion = [Metric::InversionPsnrMean, Metric::InversionGainMean, Metric::InversionGainTail];
+            let inversion = [
+                Metric::InversionPsnrMean,
+                Metric::InversionPsnrP95,
+                Metric::InversionGainMean,
+                Metric::InversionGainTail,
+                Metric::InversionGainMax,
+            ];
             let further = extended.chain(closed).chain(inversion);
             map.extend(further.filter_map(|metric| Some((metric.to_string(), json!(self.value(metric)?)))));
             let converged = self.value(Metric::AttackConverged).map(|v| v > 0.5);

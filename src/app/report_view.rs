@@ -313,11 +313,14 @@ fn gallery(reader: &StudyReader, record: &Record) -> Result<Vec<view::GallerySec
         let Ok(gallery) = serde_json::from_slice::<Gallery>(&bytes) else {
             return Ok(());
         };
-        sections.push(view::GallerySection {
-            title,
-            caption: format!("Decoder attack, {fidelity} protocol, seed {seed}; images that no training saw."),
-            pairs: gallery.images.into_iter().filter_map(pair).collect(),
-        });
+        for (images, attack) in [(gallery.images, "Decoder attack"), (gallery.inverted, "White-box inversion")] {
+            sections.push(view::GallerySection {
+                title: title.clone(),
+                caption: format!("{attack}, {fidelity} protocol, seed {seed}; images that no training saw."),
+                pairs: images.into_iter().filter_map(pair).collect(),
+            });
+        }
+        sections.retain(|section| !section.pairs.is_empty());
         Ok(())
     };
     if let Some(design) = record.chosen_design() {

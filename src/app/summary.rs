@@ -207,6 +207,12 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
             "  white-box inversion: {mean:.2} dB in the mean of its images, {gain:+.2} dB beside the decoder on the same ones"
         ));
     }
+    if let (Some(found), Some(chosen)) = (figure(Metric::ChannelsFound), chosen) {
+        line(format!(
+            "  the channels are no secret: {found:.0} of {} found out from statistics of the features alone",
+            chosen.design.channels.depth()
+        ));
+    }
     if let Some(floors) = &record.floors {
         line(format!(
             "  without features: mean image {:.1} dB, mean colour {:.1} dB; an 8×8 thumbnail, in which much can be recognised, \

@@ -17,7 +17,7 @@ mod tests;
 pub use decoder::DecoderAttack;
 pub use inversion::InversionAttack;
 pub use kernel::KernelAttack;
-pub use ladder::AttackLadder;
+pub use ladder::{AttackLadder, found_out};
 pub use linear::LinearAttack;
 pub use scores::mean_psnr_of;
 pub(super) use scores::{Scores, mean_psnr};

@@ -31,6 +31,9 @@ pub struct GalleryImage {
 pub struct Gallery {
     /// Best, median and worst image by PSNR, as the attacker sees it.
     pub images: Vec<GalleryImage>,
+    /// The same of white-box inversion, where that recovers more.
+    #[serde(default)]
+    pub inverted: Vec<GalleryImage>,
 }
 
 impl Gallery {
@@ -71,7 +74,7 @@ impl Gallery {
                 })
             })
             .collect();
-        Self { images }
+        Self { images, inverted: Vec::new() }
     }
 
     /// The gallery as JSON.

@@ -202,7 +202,7 @@ fn claims(view: &AuditView) -> String {
         return String::new();
     }
     let strongest = |metric: Metric| {
-        let reached = view.findings.iter().filter_map(|finding| finding.reached(metric));
+        let reached = view.findings.iter().filter_map(|finding| finding.reached(metric, &view.findings));
         reached.fold(f64::NEG_INFINITY, f64::max)
     };
     let rows = bounded.iter().map(|claim| {

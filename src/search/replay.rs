@@ -72,8 +72,7 @@ impl Case {
     /// [`SearchError`] where models can't be fitted.
     pub fn run(&self, evaluations: usize, round: usize, strategy: Strategy, seed: u64) -> Result<Replay, SearchError> {
         let evaluations = evaluations.min(self.rows.len());
-        // A quarter of the measurements, but two for each number that a model has to learn of.
-        let initial = self.initial.unwrap_or_else(|| evaluations.div_ceil(4).max(2 * self.points.width() + 2));
+        let initial = self.initial.unwrap_or_else(|| evaluations.div_ceil(4));
         let ground = Ground {
             points: &self.points,
             groups: &self.groups,

@@ -16,10 +16,12 @@ pub(super) fn ladder(record: &Record, verdict: &Verdict) -> Vec<view::Rung> {
     let closed =
         |metric: Metric, names: &[(Metric, Metric)]| verdict.figure(metric.of(names)?).map(|f| (f.value, f.std_error));
     let inversion = |metric: Metric| {
-        (metric == Metric::PsnrMean)
-            .then(|| verdict.figure(Metric::InversionPsnrMean))
-            .flatten()
-            .map(|f| (f.value, f.std_error))
+        let name = match metric {
+            Metric::PsnrMean => Metric::InversionPsnrMean,
+            Metric::PsnrP95 => Metric::InversionPsnrP95,
+            _ => return None,
+        };
+        verdict.figure(name).map(|f| (f.value, f.std_error))
     };
     let nothing = |psnr: f64| move |metric: Metric| (metric == Metric::PsnrMean).then_some((psnr, 0.0));
     let mut rungs = Vec::new();

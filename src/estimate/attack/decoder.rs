@@ -6,17 +6,25 @@
 //! that learning curve to sixteen times the training: see [`super::curve`]. All cycles but the first minimise the
 //! logarithm of each image's error, for an attacker aims at the figure that is bounded.
 
+use std::ops::ControlFlow;
+
 use crate::estimate::attack::curves::Curves;
-use crate::estimate::attack::scores::Scores;
+use crate::estimate::attack::scores::{Scores, mean_psnr};
 use crate::estimate::bench::{Aim, Bench};
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
+use crate::estimate::{Estimate, EstimateError, Estimator, Floors, Gallery, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
-use crate::nn::NnError;
-use crate::protocol::ImageLoss;
+use crate::nn::{Network, NnError};
+use crate::protocol::{ImageLoss, Training};
 
 /// By how much (dB) an attack in training must exceed a limit to settle that it is broken.
 const SETTLED_BY: f64 = 1.0;
+
+/// By how much (dB) a decoder's first cycle must beat the best constant image on validation images, or it is begun again.
+const GOING_DB: f64 = 0.5;
+
+/// How often it is begun again, from other weights and at half the rate.
+const RESTARTS: usize = 2;
 
 /// Trains the attacker's decoder and scores its reconstructions of images that it never saw.
 #[derive(Debug)]
@@ -30,13 +38,46 @@ impl<'a> DecoderAttack<'a> {
         Self { laboratory }
     }
 
+    /// A decoder after its first cycle of `training`, whose rate is halved where it had to begin again: a deep decoder may
+    /// get stuck at once, and make a design look private that isn't.
+    fn begin(
+        &self,
+        bench: &Bench<'_>,
+        request: &Request<'_>,
+        training: &mut Training,
+        tell: &mut dyn FnMut(f64) -> ControlFlow<()>,
+    ) -> Result<Box<dyn Network>, EstimateError> {
+        let failed = |source| training_failed(request, source);
+        let spec = request.protocol.decoder.spec(bench.input(), self.laboratory.image_side()).map_err(failed)?;
+        let nothing = Floors::of(bench.validation.images)?.best_constant;
+        let mut net = bench.build(&spec, request.stream(self.name())).map_err(failed)?;
+        for restarts in 0.. {
+            let order = request.stream("decoder order");
+            bench.train(
+                net.as_mut(),
+                Aim::Images(ImageLoss::SquaredError),
+                training.cycle(training.epochs),
+                order,
+                tell,
+            )?;
+            if restarts == RESTARTS || !training.validated {
+                break;
+            }
+            let predicted = bench.predict_validation(net.as_mut())?;
+            if mean_psnr(&predicted, &bench.validation_images(), self.laboratory)? >= nothing + GOING_DB {
+                break;
+            }
+            training.peak_rate /= 2.0;
+            let stream = request.stream(&format!("decoder, begun again {}", restarts + 1));
+            net = bench.build(&spec, stream).map_err(failed)?;
+        }
+        Ok(net)
+    }
+
     /// Trains a decoder, cycle after cycle.
     fn train(&self, bench: &Bench<'_>, request: &Request<'_>, watch: &dyn Watch) -> Result<Attack, EstimateError> {
         let failed = |source| training_failed(request, source);
-        let image_side = self.laboratory.image_side();
-        let spec = request.protocol.decoder.spec(bench.input(), image_side).map_err(failed)?;
-        let mut net = bench.build(&spec, request.stream(self.name())).map_err(failed)?;
-        let training = request.protocol.attack;
+        let mut training = request.protocol.attack;
         let seed = request.stream("decoder order");
         let cycles = training.cycles();
         let total: usize = cycles.iter().sum();
@@ -44,12 +85,16 @@ impl<'a> DecoderAttack<'a> {
         let mut before = 0;
         let mut attack = Attack::default();
         let mut best = None;
+        let mut net = self.begin(bench, request, &mut training, &mut |done| {
+            watch.progress("decoder", done * cycles[0] as f64 / total as f64)
+        })?;
         for (number, &epochs) in cycles.iter().enumerate() {
-            let loss = if number == 0 { ImageLoss::SquaredError } else { request.protocol.refinement };
-            let (aim, seed) = (Aim::Images(loss), seed.wrapping_add(number as u64));
-            bench.train(net.as_mut(), aim, training.cycle(epochs), seed, &mut |done| {
-                watch.progress("decoder", (before as f64 + done * epochs as f64) / total as f64)
-            })?;
+            if number > 0 {
+                let (aim, seed) = (Aim::Images(request.protocol.refinement), seed.wrapping_add(number as u64));
+                bench.train(net.as_mut(), aim, training.cycle(epochs), seed, &mut |done| {
+                    watch.progress("decoder", (before as f64 + done * epochs as f64) / total as f64)
+                })?;
+            }
             before += epochs;
             let reconstructions = bench.predict(net.as_mut())?;
             let scores = Scores::new(&reconstructions, &originals, self.laboratory)?;

@@ -8,6 +8,7 @@ use crate::estimate::{Estimate, EstimateError, Estimator, Reconstructions, Reque
 use crate::measurement::{Measurement, Metric};
 use crate::metrics::Summary;
 use crate::protocol::{ImageLoss, Protocol, ScoredPart};
+use crate::space::ChannelChoice;
 
 /// Runs the attacks one after the other.
 ///
@@ -43,9 +44,10 @@ impl<'a> AttackLadder<'a> {
         &self,
         request: &Request<'_>,
         start: &Reconstructions,
-        rows: &mut Vec<Measurement>,
+        estimate: &mut Estimate,
         watch: &dyn Watch,
     ) -> Result<(), EstimateError> {
+        let Estimate { measurements: rows, gallery, .. } = estimate;
         let settled = rows.iter().any(|row| row.metric == Metric::AttackConverged && row.value < 0.5);
         // A decoder that did not end has refuted its design already.
         let Some(inversion) = request.protocol.inversion.filter(|_| !settled) else {
@@ -53,9 +55,9 @@ impl<'a> AttackLadder<'a> {
         };
         let protocol = Protocol { scored_images: Some(inversion.images), ..request.protocol };
         let request = Request { protocol, ..*request };
-        let estimate =
+        let inversion =
             InversionAttack::new(self.laboratory, inversion.descent, Some(start)).estimate(&request, watch)?;
-        let Some(found) = estimate.reconstructions else {
+        let Some(found) = inversion.reconstructions else {
             return Ok(());
         };
         let bench = self.laboratory.bench(&request)?;
@@ -77,11 +79,19 @@ impl<'a> AttackLadder<'a> {
             let summary = Summary::of(values)?;
             rows.push(request.row(metric, summary.mean, summary.std_error, values.len()));
         }
+        let (gain, psnr) = (Summary::of(&gains)?, Summary::of(&inverted.psnr)?);
+        rows.push(request.row(Metric::InversionGainMax, gain.max, 0.0, gains.len()));
+        rows.push(request.row(Metric::InversionPsnrP95, psnr.p95, psnr.p95_std_error, gains.len()));
+        if gain.mean > 0.0
+            && let (Some(gallery), Some(sharper)) = (gallery, inversion.gallery)
+        {
+            gallery.inverted = sharper.images;
+        }
         let value = |rows: &[Measurement], metric| rows.iter().find(|row| row.metric == metric).map(|row| row.value);
         let left = |rows: &[Measurement]| Some(value(rows, Metric::PsnrMeanExtended)? - value(rows, Metric::PsnrMean)?);
         let further =
-            left(&estimate.measurements).zip(left(rows)).map_or(0.0, |(inversion, decoder)| inversion - decoder);
-        let ended = value(&estimate.measurements, Metric::AttackConverged).is_some_and(|converged| converged > 0.5);
+            left(&inversion.measurements).zip(left(rows)).map_or(0.0, |(inversion, decoder)| inversion - decoder);
+        let ended = value(&inversion.measurements, Metric::AttackConverged).is_some_and(|converged| converged > 0.5);
         for row in rows {
             match row.metric {
                 Metric::PsnrMeanExtended | Metric::PsnrP95Extended => row.value += further.max(0.0),
@@ -117,11 +127,21 @@ impl Estimator for AttackLadder<'_> {
             aim_at_ssim(&mut estimate.measurements, &perceptual.measurements);
         }
         if let Some(start) = estimate.reconstructions.take() {
-            self.invert(request, &start, &mut estimate.measurements, watch)?;
+            self.invert(request, &start, &mut estimate, watch)?;
         }
         estimate.measurements.extend(closed);
+        if let Some(guess) = &guess {
+            let found = found_out(&request.design.channels, guess);
+            estimate.measurements.push(request.row(Metric::ChannelsFound, found as f64, 0.0, guess.depth()));
+        }
         Ok(estimate)
     }
+}
+
+/// How many of a design's channels `guess` has in their places.
+pub fn found_out(channels: &ChannelChoice, guess: &ChannelChoice) -> usize {
+    let [kept, guessed] = [channels, guess].map(|choice| choice.channels().unwrap_or(&[]));
+    kept.iter().zip(guessed).filter(|(kept, guessed)| kept == guessed).count()
 }
 
 /// Replaces a decoder's SSIM by that of one trained for it; where that did not come to its end, neither did the whole.

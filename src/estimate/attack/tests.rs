@@ -7,11 +7,11 @@ use super::*;
 use crate::backbone::{Architecture, Backbone, LayerWeights};
 use crate::config::Attacker;
 use crate::data::{ImageSet, Part, Parts, Region};
-use crate::estimate::{Estimate, Estimator, Laboratory, Request, Watch};
+use crate::estimate::{CloudAccuracy, Estimate, Estimator, Laboratory, Request, Watch};
 use crate::features::FeatureCache;
 use crate::measurement::{Fidelity, Metric};
 use crate::nn::Device;
-use crate::protocol::{Descent, Inversion, Protocol, Training};
+use crate::protocol::{Descent, ImageLoss, Inversion, Protocol, Training};
 use crate::space::{ChannelChoice, Design};
 
 const SIDE: usize = 16;
@@ -125,14 +125,38 @@ fn no_training_sees_an_evaluation_image() {
         let laboratory = laboratory_on(folder.path(), evaluation);
         let attacks: [&dyn Estimator; 3] =
             [&LinearAttack::new(&laboratory), &KernelAttack::new(&laboratory), &DecoderAttack::new(&laboratory)];
-        attacks.map(|attack| attack.estimate(&request(&design), &Silent).unwrap().reconstructions.unwrap())
+        let made = |attack: &dyn Estimator, request: &Request<'_>| attack.estimate(request, &Silent).unwrap();
+        let mut found = attacks.map(|attack| made(attack, &request(&design)).reconstructions.unwrap()).to_vec();
+        let attack = Training { doublings: 1, ..protocol().attack };
+        for refinement in [ImageLoss::LogSquaredError, ImageLoss::Perceptual] {
+            let request = Request { protocol: Protocol { attack, refinement, ..protocol() }, ..request(&design) };
+            found.push(made(attacks[2], &request).reconstructions.unwrap());
+        }
+        (found, made(&CloudAccuracy::new(&laboratory), &request(&design)).cloud_net.unwrap())
     };
     // What the attackers make of their own validation images depends on nothing of the evaluation part.
     let (some, others) = (with(images(Part::Evaluation, 24, 0.9)), with(images(Part::Evaluation, 16, 2.2)));
-    for (some, other) in some.iter().zip(&others) {
+    assert_eq!(some.1, others.1, "nor does the cloud net");
+    for (some, other) in some.0.iter().zip(&others.0) {
         assert!(!some.validation.is_empty() && some.validation == other.validation);
         assert_ne!(some.scored.len(), other.scored.len());
     }
+}
+
+#[test]
+fn a_decoder_that_is_stuck_begins_again_at_a_lower_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let design = design(&[1, 5, 9, 30]);
+    let found = |validated| {
+        // A rate at which the first training runs away.
+        let attack = Training { peak_rate: 0.1, validated, ..protocol().attack };
+        let request = Request { protocol: Protocol { attack, ..protocol() }, ..request(&design) };
+        mean(&DecoderAttack::new(&laboratory).estimate(&request, &Silent).unwrap(), Metric::PsnrMean)
+    };
+    let nothing = laboratory.floors().unwrap().best_constant;
+    let (once, again) = (found(false), found(true));
+    assert!(once < nothing && again > nothing + 3.0, "{once} {again} {nothing}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(super) fn section(view: &StudyView) -> Result<String, ReportError> {
     let floors = escape(&text::floors(view));
     Ok(format!(
         "<section id=\"gallery\">\n<h2>What the attacker sees</h2>\n<p>Images that no training saw, beside what the trained decoder \
-         made of their features; where white-box inversion recovers more, its pictures are sharper still. {floors}</p>\n{designs}<p class=\"files\"><a href=\"gallery.png\">PNG</a></p>\n</section>\n"
+         made of their features, and white-box inversion of a part of them where that recovers more. {floors}</p>\n{designs}<p class=\"files\"><a href=\"gallery.png\">PNG</a></p>\n</section>\n"
     ))
 }
 
