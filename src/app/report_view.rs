@@ -313,10 +313,10 @@ fn gallery(reader: &StudyReader, record: &Record) -> Result<Vec<view::GallerySec
         let Ok(gallery) = serde_json::from_slice::<Gallery>(&bytes) else {
             return Ok(());
         };
-        for (images, attack) in [(gallery.images, "Decoder attack"), (gallery.inverted, "White-box inversion")] {
+        for (images, attack) in [(gallery.images, "trained decoder"), (gallery.inverted, "white-box inversion")] {
             sections.push(view::GallerySection {
-                title: title.clone(),
-                caption: format!("{attack}, {fidelity} protocol, seed {seed}; images that no training saw."),
+                title: format!("{title} ({attack})"),
+                caption: format!("{fidelity} protocol, seed {seed}; images that no training saw."),
                 pairs: images.into_iter().filter_map(pair).collect(),
             });
         }

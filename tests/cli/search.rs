@@ -61,6 +61,32 @@ fn every_strategy_finds_feasible_rows_and_the_model_finds_the_best() {
 }
 
 #[test]
+fn measured_designs_of_cifar10_need_few_lookups() {
+    let space = TinySpace::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/spaces/cifar10-vgg16/table");
+    let seeds: Vec<String> = (0..20).map(|seed| seed.to_string()).collect();
+    // With lookups for 15 % of the designs that keep the exact bounds.
+    for (budget, lookups) in [("private", 22), ("usual", 22), ("loose", 22), ("small-device", 12), ("thin-link", 6)] {
+        let [table, budget] = [format!("{folder}/designs.parquet"), format!("{folder}/{budget}.yaml")];
+        let lookups = lookups.to_string();
+        let arguments =
+            ["replay", &table, "--budget", &budget, "--evaluations", &lookups, "--seed", &seeds.join(","), "--brief"];
+        let output = space.run(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let found: Vec<Value> =
+            String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(
+            found
+                .iter()
+                .all(|found| 0.15 * found["candidates"].as_f64().unwrap() >= found["evaluations"].as_f64().unwrap())
+        );
+        let near = |found: &&Value| found["value"].as_f64().unwrap() >= found["exact"].as_f64().unwrap() - 0.01;
+        let near = found.iter().filter(near).count();
+        assert!(found.len() == 20 && near >= 18, "{budget}: {near} of {}", found.len());
+    }
+}
+
+#[test]
 fn a_table_in_which_nothing_is_feasible_exits_3_and_names_the_bound() {
     let space = TinySpace::new();
     table(&space);
