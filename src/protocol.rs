@@ -335,7 +335,7 @@ impl Plan {
             EffortLevel::Quick => Self {
                 search: Fidelity::Quick,
                 verification: Fidelity::QuickVerification,
-                evaluations: 16,
+                evaluations: 14,
                 round: 2,
                 verification_seeds: 1,
                 verification_attempts: 3,

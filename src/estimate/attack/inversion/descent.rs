@@ -1,4 +1,6 @@
-//! The descent of white-box inversion: projected gradient steps on images, whose length Barzilai and Borwein's rule chooses.
+//! The descent of white-box inversion: projected gradient steps on images.
+
+use std::f32::consts::PI;
 
 use crate::data::Region;
 use crate::estimate::EstimateError;
@@ -27,10 +29,20 @@ impl Prior {
     }
 }
 
-/// A part of a descent that begins with a first step anew.
+/// How an image follows its gradient.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Rule {
+    /// Straight, as far as the last step's change of gradient tells (Barzilai and Borwein). Goes furthest where the loss is smooth.
+    BarzilaiBorwein,
+    /// Adam, its rate falling from this peak (in units of the pixels' range) to nothing. Large steps cross a rugged loss.
+    Adam(f32),
+}
+
+/// A part of a descent, which remembers nothing of those before.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Cycle {
     pub(super) prior: Prior,
+    pub(super) rule: Rule,
     pub(super) steps: usize,
 }
 
@@ -66,7 +78,7 @@ pub(super) enum Halt {
 }
 
 /// Where an image was a step ago, with its gradient there; nowhere before the first step.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Past {
     image: Vec<f32>,
     gradient: Vec<f32>,
@@ -94,6 +106,42 @@ impl Past {
     }
 }
 
+/// An image's own steps.
+enum Stepper {
+    BarzilaiBorwein(Past),
+    /// With the running means of the gradient and of its square.
+    Adam(f32, Vec<[f32; 2]>),
+}
+
+impl Stepper {
+    fn new(rule: Rule, size: usize) -> Self {
+        match rule {
+            Rule::BarzilaiBorwein => Self::BarzilaiBorwein(Past::default()),
+            Rule::Adam(peak) => Self::Adam(peak, vec![[0.0; 2]; size]),
+        }
+    }
+
+    /// Takes step `step` of `steps` from `x`.
+    fn step(&mut self, x: &mut [f32], gradient: &[f32], step: usize, steps: usize) {
+        match self {
+            Self::BarzilaiBorwein(past) => {
+                let length = past.step_length(x, gradient, step);
+                *past = Past { image: x.to_vec(), gradient: gradient.to_vec() };
+                x.iter_mut().zip(gradient).for_each(|(x, g)| *x -= length * g);
+            }
+            Self::Adam(peak, moments) => {
+                let rate = *peak * 0.5 * (1.0 + (PI * step as f32 / steps as f32).cos());
+                let [first, second] = [0.9f32, 0.999].map(|beta| 1.0 - beta.powi(step as i32 + 1));
+                for ((x, g), [mean, square]) in x.iter_mut().zip(gradient).zip(moments) {
+                    *mean = 0.9 * *mean + 0.1 * g;
+                    *square = 0.999 * *square + 0.001 * g * g;
+                    *x -= rate * (*mean / first) / ((*square / second).sqrt() + 1e-8);
+                }
+            }
+        }
+    }
+}
+
 impl Descender {
     /// Where a descent begins: from the decoder's reconstructions where `anchored`, else from grey.
     pub(super) fn start(&self, sought: &Sought<'_>, anchored: bool) -> Vec<f32> {
@@ -117,19 +165,16 @@ impl Descender {
     ) -> Result<(), Halt> {
         let size = self.side * self.side * 3;
         let inside: Vec<bool> = (0..size).map(|at| self.is_content(at)).collect();
-        let mut past = vec![Past::default(); sought.count];
+        let mut steppers: Vec<Stepper> = (0..sought.count).map(|_| Stepper::new(cycle.rule, size)).collect();
         let mut gradient = Vec::new();
         for step in 0..cycle.steps {
             tell(step).map_err(Halt::Told)?;
             self.differentiate(x, sought, cycle.prior, &mut gradient)?;
-            for ((x, gradient), past) in x.chunks_exact_mut(size).zip(gradient.chunks_exact(size)).zip(&mut past) {
-                let length = past.step_length(x, gradient, step);
-                past.image.clear();
-                past.image.extend_from_slice(x);
-                past.gradient.clear();
-                past.gradient.extend_from_slice(gradient);
-                for ((x, g), &inside) in x.iter_mut().zip(gradient).zip(&inside) {
-                    *x = if inside { (*x - length * g).clamp(0.0, 1.0) } else { 0.0 };
+            for ((x, gradient), stepper) in x.chunks_exact_mut(size).zip(gradient.chunks_exact(size)).zip(&mut steppers)
+            {
+                stepper.step(x, gradient, step, cycle.steps);
+                for (x, &inside) in x.iter_mut().zip(&inside) {
+                    *x = if inside { x.clamp(0.0, 1.0) } else { 0.0 };
                 }
             }
         }
