@@ -189,7 +189,7 @@ fn what_does_not_fit_exits_3_and_says_what_binds() {
 #[test]
 fn a_leakage_bound_that_nothing_meets_exits_3() {
     let space = TinySpace::new();
-    space.edit("budget.yaml", "40 dB", "3 dB");
+    space.edit("budget.yaml", "95 dB", "3 dB");
     // Nor does the device reach every split.
     space.edit("budget.yaml", "30 MMAC", "10 MMAC");
     let output = space.run(&["optimize", "budget.yaml", "--json"]);
@@ -205,7 +205,7 @@ fn a_leakage_bound_that_nothing_meets_exits_3() {
 fn another_budget_does_not_write_into_a_study() {
     let space = TinySpace::new();
     optimize(&space, ".");
-    space.edit("budget.yaml", "40 dB", "39 dB");
+    space.edit("budget.yaml", "95 dB", "94 dB");
     let output = space.run(&["optimize", "budget.yaml"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("budget"), "{}", stderr(&output));
