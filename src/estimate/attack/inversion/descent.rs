@@ -101,7 +101,7 @@ impl Past {
         if sy <= 0.0 {
             return FIRST_STEP / steepest;
         }
-        let length = if step % 2 == 0 { ss / sy } else { sy / yy };
+        let length = if step.is_multiple_of(2) { ss / sy } else { sy / yy };
         (length as f32).min(LONGEST_STEP / steepest)
     }
 }
