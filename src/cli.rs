@@ -277,6 +277,15 @@ pub struct ReplayArgs {
     /// Which rows are looked up; several are several searches; what the budget says where absent
     #[arg(long, value_enum, value_name = "NAME,…", value_delimiter = ',')]
     pub strategy: Vec<Strategy>,
+    /// A table of the same designs by a cheaper protocol: the model strategy screens with it
+    #[arg(long, value_name = "FILE", requires = "screening_cost")]
+    pub screening: Option<PathBuf>,
+    /// What a lookup there costs, as a share of one in the table: between 0 and 1
+    #[arg(long, value_name = "SHARE", requires = "screening")]
+    pub screening_cost: Option<f64>,
+    /// Column that names a design in both tables
+    #[arg(long, value_name = "COLUMN", default_value = "design")]
+    pub key: String,
     /// Rows that are looked up at a time, before the models learn of them
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub round: usize,

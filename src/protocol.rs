@@ -288,11 +288,13 @@ impl Protocol {
 /// What an effort level spends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Plan {
+    /// Fidelity at which designs are screened before the promising ones are measured, where that saves time.
+    pub screening: Option<Fidelity>,
     /// Fidelity of the search's measurements.
     pub search: Fidelity,
     /// Fidelity of the verification.
     pub verification: Fidelity,
-    /// Measurements of the search.
+    /// Measurements of the search; a screening counts as its share of the work of one.
     pub evaluations: usize,
     /// Designs that the models propose at a time, to be measured side by side. A number of the plan and not of the
     /// machine, so that a study's answer doesn't depend on where it runs.
@@ -321,7 +323,8 @@ pub fn fingerprint(fidelities: &[Fidelity]) -> String {
 impl Plan {
     /// A text that differs where figures of one plan must not stand beside those of another.
     pub fn fingerprint(&self) -> String {
-        format!("{} {} seeds", fingerprint(&[self.search, self.verification]), self.verification_seeds)
+        let fidelities: Vec<Fidelity> = self.screening.into_iter().chain([self.search, self.verification]).collect();
+        format!("{} {} seeds", fingerprint(&fidelities), self.verification_seeds)
     }
 
     /// How many measurements are spread over the space before the models propose.
@@ -333,6 +336,7 @@ impl Plan {
     pub fn of(level: EffortLevel) -> Self {
         match level {
             EffortLevel::Quick => Self {
+                screening: None,
                 search: Fidelity::Quick,
                 verification: Fidelity::QuickVerification,
                 evaluations: 14,
@@ -343,6 +347,7 @@ impl Plan {
                 expected_gain: (4.0, 0.8),
             },
             EffortLevel::Standard => Self {
+                screening: Some(Fidelity::Quick),
                 search: Fidelity::Standard,
                 verification: Fidelity::StandardVerification,
                 evaluations: 40,
@@ -353,6 +358,7 @@ impl Plan {
                 expected_gain: (4.0, 1.2),
             },
             EffortLevel::Thorough => Self {
+                screening: Some(Fidelity::Standard),
                 search: Fidelity::Thorough,
                 verification: Fidelity::ThoroughVerification,
                 evaluations: 80,

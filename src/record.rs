@@ -135,7 +135,10 @@ pub struct DesignRecord {
     pub probability: f64,
     /// Figures measured by the search; empty where it was not measured.
     pub measured: Vec<Measurement>,
-    /// Why it was measured.
+    /// Figures of its screening, at a lower fidelity than the search's; empty where it was not screened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub screened: Vec<Measurement>,
+    /// Why it was measured, or screened.
     pub reason: Option<String>,
     /// Its place in the order of the search's measurements.
     pub order: Option<u64>,
@@ -209,6 +212,9 @@ pub struct Provenance {
     pub seconds: f64,
     /// Protocols: search and verification.
     pub protocols: [String; 2],
+    /// Protocol of screenings, where there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screening: Option<String>,
 }
 
 impl DesignRecord {
@@ -224,6 +230,7 @@ impl DesignRecord {
             expected: Vec::new(),
             probability: 0.0,
             measured: Vec::new(),
+            screened: Vec::new(),
             reason: None,
             order: None,
         }
@@ -234,6 +241,12 @@ impl DesignRecord {
         self.measured = evaluation.measurements().to_vec();
         self.reason = Some(evaluation.reason.clone());
         self.order = Some(evaluation.order);
+    }
+
+    /// Adds what a screening found; says why it was made, where no measurement says more.
+    pub fn add_screened(&mut self, evaluation: &Evaluation) {
+        self.screened = evaluation.measurements().to_vec();
+        self.reason.get_or_insert_with(|| evaluation.reason.clone());
     }
 
     /// The measured figure, where there is one.
@@ -271,12 +284,14 @@ impl DesignRecord {
     }
 }
 
-/// Keeps every measured, verified or chosen design and the unmeasured ones of the highest predicted accuracy; returns how many
+/// Keeps every measured, screened, verified or chosen design and the unmeasured ones of the highest predicted accuracy; returns how many
 /// were left out.
 pub fn thin_out(designs: &mut Vec<DesignRecord>, chosen: Option<&DesignId>, verdicts: &[Verdict]) -> usize {
-    let (mut kept, mut unmeasured): (Vec<_>, Vec<_>) = std::mem::take(designs)
-        .into_iter()
-        .partition(|d| d.order.is_some() || Some(&d.id) == chosen || verdicts.iter().any(|v| v.design == d.id));
+    let known = |d: &DesignRecord| {
+        let tried = d.order.is_some() || !d.screened.is_empty();
+        tried || Some(&d.id) == chosen || verdicts.iter().any(|v| v.design == d.id)
+    };
+    let (mut kept, mut unmeasured): (Vec<_>, Vec<_>) = std::mem::take(designs).into_iter().partition(known);
     let accuracy = |d: &DesignRecord| d.expected(Metric::Accuracy).map_or(0.0, |p| p.value);
     unmeasured.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)).then(a.id.cmp(&b.id)));
     let dropped = unmeasured.len().saturating_sub(UNMEASURED_KEPT);

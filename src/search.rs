@@ -8,6 +8,7 @@
 mod beliefs;
 mod conclude;
 mod explore;
+mod level;
 mod model;
 mod monotone;
 mod pace;
@@ -108,6 +109,8 @@ pub struct Findings {
     pub gain: Gain,
     /// Index and evaluation of every search measurement that succeeded.
     pub measured: Vec<(usize, Evaluation)>,
+    /// Index and evaluation of every screening that succeeded.
+    pub screened: Vec<(usize, Evaluation)>,
     /// What relaxing bounds would bring.
     pub relaxations: Vec<Relaxation>,
     /// What a reader must know.
@@ -119,6 +122,17 @@ impl Problem<'_> {
     pub fn solver_bounds(&self) -> Bounds {
         let bound = |b: &MetricBound| Bound { name: b.metric.to_string(), limit: b.limit };
         Bounds(self.bounds.iter().map(bound).collect())
+    }
+
+    /// Share of a full measurement's work that a screening is, of all candidates the median; `None` where the plan screens
+    /// nothing, the strategy is a baseline, or there is no more to measure than the allowance anyway.
+    fn screening_share(&self) -> Option<f64> {
+        let fidelity = self.plan.screening.filter(|_| self.strategy == Strategy::Model)?;
+        let share = |c: &Candidate| (self.work)(c, fidelity) / (self.work)(c, self.plan.search);
+        // A thousand of them tell the median of a million.
+        let sample = self.candidates.iter().step_by(self.candidates.len() / 1000 + 1);
+        let share = pace::median(sample.map(share))?;
+        (share < 1.0 && self.candidates.len() > self.plan.evaluations).then_some(share)
     }
 }
 

@@ -101,6 +101,16 @@ pub enum TableError {
         /// The columns that exist.
         known: Vec<String>,
     },
+    /// A row that isn't there.
+    #[error("{}: no row has {value:?} in the column `{column}`: both tables must hold the same designs", path.display())]
+    NoRow {
+        /// The file.
+        path: PathBuf,
+        /// The column looked in.
+        column: String,
+        /// What was looked for.
+        value: String,
+    },
     /// Words, or nothing, where a number is needed.
     #[error("{}: column `{column}`, row {row}: {value} where a finite number is needed", path.display())]
     NotANumber {
@@ -221,10 +231,35 @@ impl Table {
             let next = known.len();
             *known.entry(key).or_insert(next)
         };
+        Ok(self.labels(name)?.into_iter().map(&mut number).collect())
+    }
+
+    /// A column's values as words.
+    ///
+    /// # Errors
+    /// [`TableError::NoColumn`].
+    pub fn labels(&self, name: &str) -> Result<Vec<String>, TableError> {
         Ok(match self.column(name)? {
-            Values::Text(values) => values.iter().map(|value| number(value.clone())).collect(),
-            Values::Real(values) => values.iter().map(|value| number(value.to_string())).collect(),
+            Values::Text(values) => values.clone(),
+            Values::Real(values) => values.iter().map(f64::to_string).collect(),
         })
+    }
+
+    /// For each of these words the row that has it in the column `name`.
+    ///
+    /// # Errors
+    /// [`TableError::NoColumn`], or [`TableError::NoRow`] with the first word that no row has.
+    pub fn rows_of(&self, name: &str, wanted: &[String]) -> Result<Vec<usize>, TableError> {
+        let rows: std::collections::HashMap<String, usize> =
+            self.labels(name)?.into_iter().enumerate().map(|(row, label)| (label, row)).collect();
+        let row = |label: &String| {
+            rows.get(label).copied().ok_or_else(|| TableError::NoRow {
+                path: self.path.clone(),
+                column: name.to_owned(),
+                value: label.clone(),
+            })
+        };
+        wanted.iter().map(row).collect()
     }
 }
 

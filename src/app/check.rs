@@ -85,6 +85,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
                 "  measures    up to {} designs ({}), then verifies up to {} ({})",
                 plan.evaluations, plan.search, plan.verification_attempts, plan.verification
             );
+            if let Some(screening) = plan.screening.filter(|_| admission.admitted > plan.evaluations) {
+                println!("              for a part of that time screens more of them ({screening})");
+            }
             println!("  time        roughly {} on two cores; it scales with the machine", Duration(estimate.seconds));
             println!("  disk        {} of cached features under the results folder", Bytes(estimate.disk));
         } else if let Some(text) = nearest(&admission, &budgets) {

@@ -1,5 +1,6 @@
 //! `privynet optimize`: the main job, from a budget file to a verified local net and its report.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -12,10 +13,10 @@ use crate::cli::OptimizeArgs;
 use crate::config::{BudgetFile, Strategy};
 use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory, sanity};
 use crate::exec::Executor;
-use crate::measurement::Metric;
+use crate::measurement::{Fidelity, Metric};
 use crate::metrics::student_t_quantile;
 use crate::nn::Device;
-use crate::protocol::{Plan, Protocol};
+use crate::protocol::{self, Plan, Protocol};
 use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record, thin_out};
 use crate::search::{self, Findings, Problem, Status};
 use crate::space::Candidate;
@@ -35,8 +36,8 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     let provenance = provenance(args, &budget, &assets, device);
     let inputs = inputs(&budget, &assets, &provenance);
     let dir = args.folders.results.join(&budget.name);
-    let instrument = instrument(&budget, &assets, &inputs);
-    let about = json!({ "command": provenance.command, reuse::INSTRUMENT: instrument });
+    let instruments = instruments(&budget, &assets, &inputs, device);
+    let about = json!({ "command": provenance.command, reuse::INSTRUMENTS: instruments });
     let (mut study, mut recovered) = Study::open(&dir, &Header::new(&budget.name, inputs, about))?;
     for warning in &recovered.warnings {
         progress.line(&format!("warning: {warning}"));
@@ -58,11 +59,11 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         let plan = plan(&budget, candidates.len());
         // The baselines are to show what they do by themselves.
         if recovered.events.is_empty() && !args.fresh && budget.strategy == Strategy::Model {
-            let known = reuse::known(&args.folders.results, &dir, &instrument, plan.search, &candidates);
+            let known = reuse::known(&args.folders.results, &dir, &instruments, &candidates);
             known.warnings.iter().for_each(|warning| progress.line(&format!("warning: {warning}")));
             if known.len() > 0 {
                 let count = known.len();
-                progress.line(&format!("{count} designs were measured by other studies; `--fresh` measures them anew"));
+                progress.line(&format!("{count} measurements were made by other studies; `--fresh` makes them anew"));
             }
             recovered.events = known.adopt(&args.folders.results, &mut study)?;
         }
@@ -160,12 +161,18 @@ fn inputs(budget: &BudgetFile, assets: &Assets, provenance: &Provenance) -> Inpu
     }
 }
 
-/// A hash of what determines a measurement beside design, fidelity and seed: studies of which it is the same serve each other.
-fn instrument(budget: &BudgetFile, assets: &Assets, inputs: &Inputs) -> String {
-    let Inputs { data, weights, protocols, .. } = inputs;
+/// For each fidelity of the search a hash of what determines a measurement beside design and seed: studies of which it is the
+/// same serve each other.
+fn instruments(budget: &BudgetFile, assets: &Assets, inputs: &Inputs, device: Device) -> BTreeMap<Fidelity, String> {
+    let Inputs { data, weights, .. } = inputs;
     let (precision, attacker) = (assets.space.precision(), budget.privacy.attacker);
-    let text = format!("{data} {weights} {protocols} {precision:?} {attacker:?}");
-    blake3::hash(text.as_bytes()).to_hex().to_string()
+    let plan = Plan::of(budget.effort.level);
+    let hash = |fidelity: Fidelity| {
+        let protocol = protocol::fingerprint(&[fidelity]);
+        let text = format!("{data} {weights} {protocol} on {device} {precision:?} {attacker:?}");
+        (fidelity, blake3::hash(text.as_bytes()).to_hex().to_string())
+    };
+    plan.screening.into_iter().chain([plan.search]).map(hash).collect()
 }
 
 fn provenance(args: &OptimizeArgs, budget: &BudgetFile, assets: &Assets, device: Device) -> Provenance {
@@ -192,6 +199,7 @@ fn provenance(args: &OptimizeArgs, budget: &BudgetFile, assets: &Assets, device:
         machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         seconds: 0.0,
         protocols: [plan.search.to_string(), plan.verification.to_string()],
+        screening: plan.screening.map(|fidelity| fidelity.to_string()),
     }
 }
 
@@ -244,6 +252,9 @@ fn conclude(
         candidates.iter().map(|candidate| DesignRecord::new(candidate, findings.models.figures(candidate))).collect();
     for (index, evaluation) in &findings.measured {
         designs[*index].add_measured(evaluation);
+    }
+    for (index, evaluation) in &findings.screened {
+        designs[*index].add_screened(evaluation);
     }
     for design in &mut designs {
         design.expect_verification(&findings.gain, problem.bounds);

@@ -60,7 +60,8 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, AppError> {
 
 pub(super) fn show(args: &ShowArgs) -> Result<u8, AppError> {
     let (_, record) = open(&folder(&args.study, &args.folders))?;
-    let known = |d: &&DesignRecord| d.order.is_some() || record.verdict(&d.id).is_some();
+    let known =
+        |d: &&DesignRecord| d.order.is_some() || record.verdict(&d.id).is_some() || args.json && !d.screened.is_empty();
     let mut designs: Vec<&DesignRecord> = record.designs.iter().filter(known).collect();
     if args.pareto {
         let value = |d, metric| record.on_verification_scale(d, metric).map_or(f64::NAN, |(value, _)| value);
@@ -90,7 +91,7 @@ fn object(record: &Record, d: &DesignRecord) -> serde_json::Value {
     json!({
         "design": d.id, "split": d.design.split, "depth": d.design.channels.depth(),
         "selection": d.selection, "cost": d.cost, "standing": standing, "meets_budgets": standing.is_good(),
-        "probability": d.probability, "measured": d.measured, "expected": d.expected,
+        "probability": d.probability, "measured": d.measured, "screened": d.screened, "expected": d.expected,
         "verification": verdict.map(|v| json!({
             "protocol": v.fidelity, "converged": v.converged, "figures": v.figures, "objections": v.objections,
         })),

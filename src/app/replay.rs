@@ -17,6 +17,14 @@ pub(super) fn run(args: &ReplayArgs) -> Result<u8, AppError> {
     let beside = args.beside.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let table = Table::read(&args.table)?;
     let case = Case::new(&table, &file)?;
+    let case = match args.screening.as_ref().zip(args.screening_cost) {
+        Some((_, share)) if !(share > 0.0 && share < 1.0) => {
+            let problem = "must be more than 0 and less than 1: a screening costs less than a full lookup".to_owned();
+            return Err(AppError::Flag { flag: "screening-cost", value: share.to_string(), problem });
+        }
+        Some((path, share)) => case.screened(&table, &file, &Table::read(path)?, &args.key, share)?,
+        None => case,
+    };
     if args.evaluations == 0 {
         let problem = "must be at least 1".to_owned();
         return Err(AppError::Flag { flag: "evaluations", value: "0".to_owned(), problem });

@@ -30,14 +30,18 @@ pub(super) fn view(reader: &StudyReader, record: &Record) -> Result<view::StudyV
     Ok(view::StudyView {
         name: record.study.clone(),
         subject: format!(
-            "{} on {} classes of {}×{} images; {} designs, {} within the exact budgets, {} measured",
+            "{} on {} classes of {}×{} images; {} designs, {} within the exact budgets, {} measured{}",
             p.architecture,
             p.classes.len(),
             p.content[0],
             p.content[1],
             record.enumerated,
             record.admitted,
-            record.designs.iter().filter(|d| d.order.is_some()).count()
+            record.designs.iter().filter(|d| d.order.is_some()).count(),
+            match record.designs.iter().filter(|d| !d.screened.is_empty()).count() {
+                0 => String::new(),
+                screened => format!(", {screened} screened"),
+            }
         ),
         status: match record.status {
             Status::Verified => view::Status::Verified,
@@ -470,7 +474,15 @@ fn provenance(record: &Record) -> Vec<view::ProvenanceItem> {
             ),
         ),
         ("seed", p.seed.to_string()),
-        ("protocols", p.protocols.join(", then ")),
+        (
+            "protocols",
+            p.screening
+                .iter()
+                .map(|of| format!("screening {of}"))
+                .chain(p.protocols.clone())
+                .collect::<Vec<_>>()
+                .join(", then "),
+        ),
         ("device", format!("{} on {}", p.device, p.machine)),
         ("measuring took", Duration(p.seconds).to_string()),
     ]

@@ -10,12 +10,12 @@ use crate::store::{Event, Study, StudyReader};
 
 use super::AppError;
 
-/// The header's key for what determines a measurement beside design, fidelity and seed.
-pub(super) const INSTRUMENT: &str = "instrument";
+/// The header's key for what determines a measurement beside design and seed, by fidelity.
+pub(super) const INSTRUMENTS: &str = "instruments";
 
 /// Measurements of candidates by other studies, and what a person should know of how they were found.
 pub(super) struct Known {
-    /// One a design, each with its study's name; in the order of the designs' ids.
+    /// One a design and fidelity, each with its study's name; in the order of the designs' ids.
     evaluations: Vec<(String, Evaluation)>,
     /// Studies that can't be read.
     pub(super) warnings: Vec<String>,
@@ -25,12 +25,11 @@ pub(super) struct Known {
 pub(super) fn known(
     results: &Path,
     own: &Path,
-    instrument: &str,
-    fidelity: Fidelity,
+    instruments: &BTreeMap<Fidelity, String>,
     candidates: &[Candidate],
 ) -> Known {
     let mut known = Known { evaluations: Vec::new(), warnings: Vec::new() };
-    let mut found: BTreeMap<DesignId, (String, Evaluation)> = BTreeMap::new();
+    let mut found: BTreeMap<(DesignId, Fidelity), (String, Evaluation)> = BTreeMap::new();
     let wanted: std::collections::HashSet<&DesignId> = candidates.iter().map(|candidate| &candidate.id).collect();
     let mut folders: Vec<_> = std::fs::read_dir(results)
         .map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path()).collect())
@@ -44,18 +43,24 @@ pub(super) fn known(
                 continue;
             }
         };
-        if reader.header().provenance.get(INSTRUMENT).and_then(|value| value.as_str()) != Some(instrument) {
+        let theirs = reader.header().provenance.get(INSTRUMENTS);
+        let same = |(fidelity, instrument): (&Fidelity, &String)| {
+            (theirs?.get(fidelity.name())?.as_str()? == instrument).then_some(*fidelity)
+        };
+        let shared: Vec<Fidelity> = instruments.iter().filter_map(same).collect();
+        if shared.is_empty() {
             continue;
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         for event in reader.events() {
             if let Event::Evaluation(evaluation) = event
-                && evaluation.fidelity == fidelity
+                && shared.contains(&evaluation.fidelity)
                 && evaluation.from.is_none()
                 && matches!(evaluation.outcome, Outcome::Done(_))
                 && wanted.contains(&evaluation.design)
             {
-                found.entry(evaluation.design.clone()).or_insert_with(|| (name.clone(), evaluation.clone()));
+                let key = (evaluation.design.clone(), evaluation.fidelity);
+                found.entry(key).or_insert_with(|| (name.clone(), evaluation.clone()));
             }
         }
     }
@@ -64,7 +69,7 @@ pub(super) fn known(
 }
 
 impl Known {
-    /// How many designs.
+    /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.evaluations.len()
     }

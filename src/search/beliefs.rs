@@ -3,6 +3,8 @@
 use crate::solver::Forecasts;
 use crate::surrogate::{GaussianProcess, Points, Prediction, Row, SurrogateError};
 
+use super::level::Level;
+
 /// One figure's model, and what is added to its predictions.
 #[derive(Debug, Clone)]
 pub(super) struct Belief {
@@ -68,11 +70,23 @@ impl Beliefs<'_> {
     ///
     /// # Errors
     /// [`SurrogateError`] where a candidate's features are not numbers.
-    pub(super) fn believing(&self, index: usize) -> Result<Self, SurrogateError> {
-        let (features, category) = (self.points.features(index), self.points.category(index));
+    pub(super) fn believing(&self, index: usize, level: Level) -> Result<Self, SurrogateError> {
+        let (features, category) = (level.instead(self.points.features(index)), self.points.category(index));
         let all = |beliefs: &[Belief]| {
-            beliefs.iter().map(|belief| belief.believing(features, category)).collect::<Result<_, _>>()
+            beliefs.iter().map(|belief| belief.believing(&features, category)).collect::<Result<_, _>>()
         };
         Ok(Self { points: self.points, objectives: all(&self.objectives)?, constraints: all(&self.constraints)? })
+    }
+
+    /// Logarithm of the share of the doubt about candidate `index` that a screening of it would remove, in the mean of all
+    /// figures; at most 0.
+    pub(super) fn log_worth_of_screening(&self, index: usize) -> f64 {
+        let (full, category) = (self.points.features(index), self.points.category(index));
+        let screened = Level::Screening.instead(full);
+        let processes = self.objectives.iter().chain(&self.constraints).filter_map(|belief| belief.process.as_ref());
+        let logs: Vec<f64> = processes
+            .map(|process| 2.0 * process.correlation(&screened, full, category).abs().max(f64::MIN_POSITIVE).ln())
+            .collect();
+        logs.iter().sum::<f64>() / logs.len().max(1) as f64
     }
 }

@@ -11,6 +11,7 @@ use crate::verify::{self, Verdict};
 
 use super::explore::Search;
 use super::model::{self, Gain};
+use super::strategy::Proposal;
 use super::{Findings, Relaxation, SearchError, Status, monotone};
 
 /// Below this joint probability of feasibility a design is not worth a verification.
@@ -32,7 +33,7 @@ impl Search<'_> {
     pub(super) fn conclude(&mut self, executor: &mut Executor<'_>) -> Result<Findings, SearchError> {
         if self.measured.is_empty() {
             return Err(SearchError::NothingMeasured {
-                attempts: self.tried.len(),
+                attempts: self.tried.designs(),
                 reason: self.last_failure.clone().unwrap_or_else(|| "none was made".to_owned()),
             });
         }
@@ -50,8 +51,9 @@ impl Search<'_> {
         let mut forecasts;
         let (status, chosen, probability, binding) = loop {
             forecasts = models.beliefs(&self.points, Objective::Accuracy, problem.bounds, &gain).forecasts();
-            let admitted: Vec<usize> =
-                (0..forecasts.len()).filter(|i| !judged.contains(i) && (trusted || self.tried.contains(i))).collect();
+            let admitted: Vec<usize> = (0..forecasts.len())
+                .filter(|i| !judged.contains(i) && (trusted || self.tried.full.contains(i)))
+                .collect();
             let left = problem.plan.verification_attempts.saturating_sub(verdicts.len());
             if let Some(held) = &held
                 && (left == 0 || !self.may_improve(held, &forecasts, &admitted))
@@ -87,10 +89,10 @@ impl Search<'_> {
             }
             // A design that is known by prediction only is measured first: that may change the choice, and the
             // verifying attack can be held against it.
-            if !self.tried.contains(&index) && extra > 0 && !self.out_of_time(executor) {
+            if !self.tried.full.contains(&index) && extra > 0 && !self.out_of_time(executor) {
                 extra -= 1;
                 let reason = "chosen by the models: measured before its verification";
-                self.measure(executor, vec![(index, reason.to_owned())])?;
+                self.measure(executor, &[Proposal::full(index, reason)])?;
                 models = self.fit()?;
                 continue;
             }
@@ -123,6 +125,7 @@ impl Search<'_> {
             models,
             gain,
             measured: std::mem::take(&mut self.measured),
+            screened: std::mem::take(&mut self.screened),
             relaxations,
             warnings,
         })

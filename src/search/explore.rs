@@ -1,18 +1,19 @@
 //! The search's state, and which designs it measures.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crate::config::Strategy;
 use crate::exec::{Executor, Job};
-use crate::measurement::{DesignId, Evaluation, Metric, Outcome};
+use crate::measurement::{DesignId, Evaluation, Fidelity, Metric, Outcome};
 use crate::solver::{self, Bounds, Forecasts, Front, Solution};
 use crate::space::Candidate;
 use crate::surrogate::Points;
 use crate::verify::MetricBound;
 
 use super::beliefs::Beliefs;
+use super::level::{Allowance, Level, Tried};
 use super::model::{self, Gain, Models, PredictedFigure};
-use super::strategy::{Ground, Incumbent, Judged, Learner};
+use super::strategy::{Ground, Incumbent, Judged, Learner, Proposal};
 use super::{Problem, SearchError, refine};
 
 /// Numbers the candidates' combinations of split and depth.
@@ -32,10 +33,16 @@ pub(super) struct Search<'a> {
     pub(super) points: Points,
     pub(super) bounds: Bounds,
     pub(super) refined: Vec<Candidate>,
-    /// Designs measured before the answer is sought, those of other studies included.
+    /// Designs measured in full before the answer is sought, those of other studies included; a screening of this study
+    /// counts as its share of one.
     pub(super) evaluations: usize,
     pub(super) measured: Vec<(usize, Evaluation)>,
-    pub(super) tried: BTreeSet<usize>,
+    pub(super) screened: Vec<(usize, Evaluation)>,
+    pub(super) tried: Tried,
+    /// Screenings that other studies made.
+    adopted_screenings: usize,
+    /// Share of a full measurement that a screening costs, where there are screenings.
+    screening: Option<f64>,
     pub(super) last_failure: Option<String>,
 }
 
@@ -46,11 +53,12 @@ impl Learner for Search<'_> {
     }
 
     /// Only where time is limited: which designs are measured would else depend on the machine.
-    fn log_seconds(&self) -> Option<Vec<f64>> {
+    fn log_seconds(&self, level: Level) -> Option<Vec<f64>> {
         use rayon::prelude::*;
         self.problem.seconds?;
         let (problem, pace) = (self.problem, self.pace()?);
-        let seconds = |candidate: &Candidate| (pace * (problem.work)(candidate, problem.plan.search)).ln();
+        let fidelity = self.fidelity(level)?;
+        let seconds = |candidate: &Candidate| (pace * (problem.work)(candidate, fidelity)).ln();
         Some(problem.candidates.par_iter().chain(&self.refined).map(seconds).collect())
     }
 
@@ -80,14 +88,25 @@ impl Learner for Search<'_> {
 impl<'a> Search<'a> {
     /// A search that knows what other studies measured for it.
     pub(super) fn new(problem: &'a Problem<'a>, executor: &Executor<'_>) -> Self {
-        let mut points = Points::new(Candidate::FEATURES.len());
-        problem.candidates.iter().for_each(|candidate| points.push(&candidate.features(), candidate.split_index));
+        let mut points = model::points();
+        problem.candidates.iter().for_each(|candidate| model::push(&mut points, candidate));
         let number: HashMap<&DesignId, usize> =
             problem.candidates.iter().enumerate().map(|(i, c)| (&c.id, i)).collect();
-        let adopted = executor.adopted().into_iter();
-        let measured: Vec<(usize, Evaluation)> =
-            adopted.filter_map(|evaluation| Some((*number.get(&evaluation.design)?, evaluation))).collect();
-        let tried = measured.iter().map(|&(index, _)| index).collect();
+        let (mut measured, mut screened, mut tried) = (Vec::new(), Vec::new(), Tried::default());
+        for evaluation in executor.adopted() {
+            if let Some(&index) = number.get(&evaluation.design) {
+                match evaluation.fidelity == problem.plan.search {
+                    true => {
+                        tried.insert(index, Level::Full);
+                        measured.push((index, evaluation));
+                    }
+                    false => {
+                        tried.insert(index, Level::Screening);
+                        screened.push((index, evaluation));
+                    }
+                }
+            }
+        }
         // What other studies measured needs no measuring, but a little of this one's own always goes where its bounds are.
         let own = problem.plan.evaluations.saturating_sub(measured.len()).max(problem.plan.evaluations.div_ceil(8));
         let evaluations = (measured.len() + own).min(problem.candidates.len());
@@ -97,9 +116,20 @@ impl<'a> Search<'a> {
             bounds: problem.solver_bounds(),
             evaluations,
             refined: Vec::new(),
+            adopted_screenings: screened.len(),
+            screening: problem.screening_share(),
             measured,
+            screened,
             tried,
             last_failure: None,
+        }
+    }
+
+    /// The fidelity behind a level, where the plan has one.
+    fn fidelity(&self, level: Level) -> Option<Fidelity> {
+        match level {
+            Level::Screening => self.problem.plan.screening,
+            Level::Full => Some(self.problem.plan.search),
         }
     }
 
@@ -118,36 +148,43 @@ impl<'a> Search<'a> {
         self.evaluations - usize::from(self.problem.strategy == Strategy::Model && self.evaluations > 4)
     }
 
-    /// Whether the allowance of search measurements is spent, but for the one that refines.
-    fn spent(&self, executor: &Executor<'_>) -> bool {
-        self.tried.len() >= self.explored() || self.out_of_time(executor)
+    /// What is left of `evaluations` full measurements.
+    fn left(&self, evaluations: usize) -> f64 {
+        let screenings = (self.tried.screened.len() - self.adopted_screenings) as f64;
+        evaluations as f64 - self.tried.full.len() as f64 - screenings * self.screening.unwrap_or(0.0)
     }
 
-    /// Measures candidates at the search's fidelity, side by side; each with why.
-    pub(super) fn measure(
-        &mut self,
-        executor: &mut Executor<'_>,
-        chosen: Vec<(usize, String)>,
-    ) -> Result<(), SearchError> {
+    fn allowance(&self, evaluations: usize) -> Allowance {
+        let left = self.left(evaluations);
+        Allowance { count: self.problem.plan.round.min(left.ceil().max(0.0) as usize), left }
+    }
+
+    /// Whether the allowance of search measurements is spent, but for the one that refines.
+    fn spent(&self, executor: &Executor<'_>) -> bool {
+        !self.allowance(self.explored()).affords_full() || self.out_of_time(executor)
+    }
+
+    /// Measures candidates side by side.
+    pub(super) fn measure(&mut self, executor: &mut Executor<'_>, chosen: &[Proposal]) -> Result<(), SearchError> {
         let problem = self.problem;
-        let (indices, reasons): (Vec<usize>, Vec<String>) = chosen.into_iter().unzip();
-        let job = |(&index, reason): (&usize, String)| Job {
-            candidate: self.candidate(index),
-            fidelity: problem.plan.search,
+        let job = |proposal: &Proposal| Job {
+            candidate: self.candidate(proposal.index),
+            fidelity: self.fidelity(proposal.level).unwrap_or(problem.plan.search),
             seed: problem.seed,
             verifying: None,
-            reason,
+            reason: proposal.reason.clone(),
         };
-        let jobs: Vec<Job<'_>> = indices.iter().zip(reasons).map(job).collect();
+        let jobs: Vec<Job<'_>> = chosen.iter().map(job).collect();
         let evaluations = executor.measure(&jobs, self.search_seconds())?;
-        for (index, evaluation) in indices.into_iter().zip(evaluations) {
+        for (&Proposal { index, level, .. }, evaluation) in chosen.iter().zip(evaluations) {
             let Some(evaluation) = evaluation else {
                 continue;
             };
-            self.tried.insert(index);
-            match &evaluation.outcome {
-                Outcome::Done(_) => self.measured.push((index, evaluation)),
-                Outcome::Failed { reason } => self.last_failure = Some(reason.clone()),
+            self.tried.insert(index, level);
+            match (&evaluation.outcome, level) {
+                (Outcome::Done(_), Level::Full) => self.measured.push((index, evaluation)),
+                (Outcome::Done(_), Level::Screening) => self.screened.push((index, evaluation)),
+                (Outcome::Failed { reason }, _) => self.last_failure = Some(reason.clone()),
             }
         }
         Ok(())
@@ -161,10 +198,9 @@ impl<'a> Search<'a> {
         let initial = plan.initial().min(problem.candidates.len());
         while !self.spent(executor) {
             // The models need something to learn from; where every first measurement failed there is nothing.
-            if self.measured.is_empty() && self.tried.len() >= initial {
+            if self.measured.is_empty() && self.screened.is_empty() && self.tried.designs() >= initial {
                 break;
             }
-            let count = plan.round.min(self.explored() - self.tried.len());
             let ground = Ground {
                 points: &self.points,
                 groups: &groups,
@@ -172,9 +208,11 @@ impl<'a> Search<'a> {
                 strategy: problem.strategy,
                 evaluations: self.evaluations,
                 initial,
+                screening: self.screening,
                 seed: problem.seed,
             };
-            let mut proposals = ground.propose(&self.tried, &self.judged(), count, self)?;
+            let allowed = self.allowance(self.explored());
+            let mut proposals = ground.propose(&self.tried, &self.judged(), allowed, self)?;
             if problem.seconds.is_some() {
                 // Few at a time, so that the first ones' time tells how many there may be.
                 proposals.truncate(plan.round);
@@ -182,7 +220,7 @@ impl<'a> Search<'a> {
             if proposals.is_empty() {
                 break;
             }
-            self.measure(executor, proposals)?;
+            self.measure(executor, &proposals)?;
         }
         Ok(())
     }
@@ -190,14 +228,15 @@ impl<'a> Search<'a> {
     /// The last measurement of the model strategy goes to a set of channels that is none of the candidates: what swaps make of
     /// the best of them, where the models promise more of it.
     pub(super) fn refine(&mut self, executor: &mut Executor<'_>) -> Result<(), SearchError> {
-        let spent = self.tried.len() >= self.evaluations || self.out_of_time(executor) || self.measured.is_empty();
+        let spent =
+            !self.allowance(self.evaluations).affords_full() || self.out_of_time(executor) || self.measured.is_empty();
         if self.problem.strategy != Strategy::Model || spent {
             return Ok(());
         }
         let beliefs = self.beliefs()?;
         let forecasts = beliefs.forecasts();
         let incumbent = self.incumbent(&forecasts)?;
-        let fresh = |index: usize| !self.tried.contains(&index);
+        let fresh = |index: usize| !self.tried.full.contains(&index);
         let next = solver::propose(&forecasts, &self.bounds, incumbent.best(), fresh, |_| 0.0)?;
         let base = match solver::solve(&forecasts, &self.bounds, self.problem.confidence)? {
             Solution::Best { index, .. } => index,
@@ -214,15 +253,18 @@ impl<'a> Search<'a> {
         });
         let proposal = match (refined, next) {
             (Some((candidate, score)), _) => {
-                self.points.push(&candidate.features(), candidate.split_index);
+                model::push(&mut self.points, &candidate);
                 self.refined.push(candidate);
                 let base = &self.candidate(base).id;
-                (self.points.len() - 1, format!("local search over the channels of {base}: log acquisition {score:.2}"))
+                let reason = format!("local search over the channels of {base}: log acquisition {score:.2}");
+                Proposal::full(self.points.len() - 1, reason)
             }
-            (None, Some((index, score))) => (index, format!("log expected constrained improvement {score:.2}")),
+            (None, Some((index, score))) => {
+                Proposal::full(index, format!("log expected constrained improvement {score:.2}"))
+            }
             (None, None) => return Ok(()),
         };
-        self.measure(executor, vec![proposal])
+        self.measure(executor, &[proposal])
     }
 
     /// What was measured, against the bounds on the scale of verification.
@@ -243,8 +285,10 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn fit(&self) -> Result<Models, SearchError> {
-        let rows: Vec<_> =
-            self.measured.iter().map(|(index, evaluation)| (self.candidate(*index), evaluation)).collect();
+        let at = |level: Level, (index, evaluation)| (self.candidate(index), level, evaluation);
+        let full = self.measured.iter().map(|(index, evaluation)| at(Level::Full, (*index, evaluation)));
+        let screened = self.screened.iter().map(|(index, evaluation)| at(Level::Screening, (*index, evaluation)));
+        let rows: Vec<_> = full.chain(screened).collect();
         Ok(Models::fit(&rows, self.problem.bounds, self.problem.seed)?)
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::beliefs::{Belief, Beliefs};
+use super::level::Level;
 use crate::config::Objective;
 use crate::measurement::{Evaluation, Measurement, Metric, Outcome};
 use crate::protocol::Plan;
@@ -86,13 +87,24 @@ fn natural(metric: Metric, prediction: Prediction) -> (f64, f64) {
     }
 }
 
+/// No design yet; each will be described as the models see it.
+pub(super) fn points() -> Points {
+    Points::new(Candidate::FEATURES.len() + 1)
+}
+
+/// Adds a candidate, as what a full measurement of it would be.
+pub(super) fn push(points: &mut Points, candidate: &Candidate) {
+    points.push(&Level::Full.of(&candidate.features()), candidate.split_index);
+}
+
 impl Models {
-    /// Fits every modelled figure and every bounded one to the measured designs.
+    /// Fits every modelled figure and every bounded one to the measured designs: those measured in full first, then those
+    /// that were screened.
     ///
     /// # Errors
     /// [`SurrogateError`] where a fit is impossible (no rows, not a number).
-    pub fn fit(
-        measured: &[(&Candidate, &Evaluation)],
+    pub(super) fn fit(
+        measured: &[(&Candidate, Level, &Evaluation)],
         bounds: &[MetricBound],
         seed: u64,
     ) -> Result<Self, SurrogateError> {
@@ -105,7 +117,7 @@ impl Models {
         for metric in metrics {
             let mut rows = Vec::new();
             let mut values = Vec::new();
-            for (candidate, evaluation) in measured {
+            for &(candidate, level, evaluation) in measured {
                 let Outcome::Done(measurements) = &evaluation.outcome else {
                     continue;
                 };
@@ -113,14 +125,18 @@ impl Models {
                     continue;
                 };
                 let (value, variance) = modelled(row);
-                values.push(row.value);
-                rows.push(Row { features: candidate.features(), category: candidate.split_index, value, variance });
+                if level == Level::Full {
+                    values.push(row.value);
+                }
+                let features = level.of(&candidate.features());
+                rows.push(Row { features, category: candidate.split_index, value, variance });
             }
             if rows.is_empty() && !bounds.iter().any(|b| b.metric == metric) && metric != Metric::Accuracy {
                 continue;
             }
             let process = GaussianProcess::fit(&rows, &FitOptions { seed, ..FitOptions::default() })?;
-            diagnostics.push(diagnose(metric, values, &process.leave_one_out()));
+            let left_out = process.leave_one_out_of(values.len());
+            diagnostics.push(diagnose(metric, values, &left_out));
             processes.push((metric, process));
         }
         Ok(Self { processes, diagnostics })
@@ -133,14 +149,15 @@ impl Models {
 
     fn predict(&self, metric: Metric, candidate: &Candidate) -> Option<Prediction> {
         let (_, process) = self.processes.iter().find(|(m, _)| *m == metric)?;
-        Some(process.predict(&candidate.features(), candidate.split_index))
+        Some(process.predict(&Level::Full.of(&candidate.features()), candidate.split_index))
     }
 
     /// Every modelled figure of `candidate`, at the search's protocol.
     pub fn figures(&self, candidate: &Candidate) -> Vec<PredictedFigure> {
+        let features = Level::Full.of(&candidate.features());
         (self.processes.iter())
             .map(|&(metric, ref process)| {
-                let prediction = process.predict(&candidate.features(), candidate.split_index);
+                let prediction = process.predict(&features, candidate.split_index);
                 let (value, sd) = natural(metric, prediction);
                 PredictedFigure { metric, value, sd }
             })

@@ -33,7 +33,10 @@ impl Search<'_> {
 
     /// Seconds per unit of work, by the median of this study's own measurements; `None` before there are any.
     pub(super) fn pace(&self) -> Option<f64> {
-        let own = self.measured.iter().filter(|(_, evaluation)| evaluation.from.is_none());
+        // Screenings tell of full measurements only while there are none: a larger part of their time is not in their work.
+        let own = |of: &'_ [(usize, Evaluation)]| of.iter().any(|(_, evaluation)| evaluation.from.is_none());
+        let telling = if own(&self.measured) { &self.measured } else { &self.screened };
+        let own = telling.iter().filter(|(_, evaluation)| evaluation.from.is_none());
         let pace = |(index, evaluation): &(usize, Evaluation)| {
             evaluation.seconds / (self.problem.work)(self.candidate(*index), evaluation.fidelity)
         };
@@ -42,7 +45,7 @@ impl Search<'_> {
 }
 
 /// The middle value; `None` of none.
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()

@@ -5,10 +5,10 @@
 
 use crate::solver::{self, Annealing, Best, Bounds, Forecasts, Moves};
 use crate::space::{Candidate, ChannelChoice, ChannelSets};
-use crate::surrogate::Points;
 
 use super::SearchError;
 use super::beliefs::Beliefs;
+use super::model;
 
 /// Sets that are scored at random. A set's score is a solution of linear equations in its channels: milliseconds.
 const STEPS: u64 = 400;
@@ -39,8 +39,8 @@ pub(super) fn refine(
         let Some(candidate) = made(set) else {
             return f64::NEG_INFINITY;
         };
-        let mut point = Points::new(Candidate::FEATURES.len());
-        point.push(&candidate.features(), candidate.split_index);
+        let mut point = model::points();
+        model::push(&mut point, &candidate);
         let forecasts: Forecasts = beliefs.forecasts_of(&point);
         solver::acquisition(&forecasts, 0, bounds, best)
     };

@@ -5,13 +5,12 @@
 
 mod case;
 
-use std::collections::BTreeSet;
-
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::SearchError;
 use super::beliefs::{Belief, Beliefs};
+use super::level::{Allowance, Level, Tried};
 use super::strategy::{Ground, Incumbent, Judged, Learner};
 use crate::config::Strategy;
 use crate::solver::{Bound, Forecasts, Front};
@@ -27,6 +26,12 @@ pub struct Step {
     pub row: usize,
     /// Why it was looked up.
     pub reason: String,
+    /// What all lookups so far cost, in full ones.
+    #[serde(default)]
+    pub cost: f64,
+    /// Whether only its cheaper figures were.
+    #[serde(default)]
+    pub screening: bool,
     /// Whether it keeps every bound.
     pub feasible: bool,
     /// The first objective's best value so far at a row that keeps every bound.
@@ -46,6 +51,9 @@ pub struct Replay {
     pub candidates: usize,
     /// Rows looked up.
     pub evaluations: usize,
+    /// Rows of which the cheaper figures were looked up.
+    #[serde(default)]
+    pub screenings: usize,
     /// Rows, from 0, of the answer: the best that keeps every bound, or the front; empty where none was found.
     #[serde(default)]
     pub answer: Vec<usize>,
@@ -66,13 +74,15 @@ pub struct Replay {
 }
 
 impl Case {
-    /// Searches with `evaluations` lookups, `round` at a time.
+    /// Searches with `evaluations` lookups, `round` at a time. A screening counts as its share of one; only the model strategy
+    /// makes them.
     ///
     /// # Errors
     /// [`SearchError`] where models can't be fitted.
     pub fn run(&self, evaluations: usize, round: usize, strategy: Strategy, seed: u64) -> Result<Replay, SearchError> {
         let evaluations = evaluations.min(self.rows.len());
         let initial = self.initial.unwrap_or_else(|| evaluations.div_ceil(4));
+        let screening = self.screening.as_ref().filter(|_| strategy == Strategy::Model).map(|figures| figures.share);
         let ground = Ground {
             points: &self.points,
             groups: &self.groups,
@@ -80,33 +90,41 @@ impl Case {
             strategy,
             evaluations,
             initial: initial.min(evaluations),
+            screening,
             seed,
         };
-        let mut seen = Seen { case: self, seed, order: Vec::new(), tried: BTreeSet::new() };
+        let mut seen = Seen { case: self, seed, order: Vec::new(), screened: Vec::new(), tried: Tried::default() };
+        let mut allowed = Allowance { count: 0, left: evaluations as f64 };
         let mut history: Vec<Step> = Vec::new();
-        while seen.order.len() < evaluations {
-            let count = round.clamp(1, evaluations - seen.order.len());
-            let mut proposals = ground.propose(&seen.tried, &seen.judged(), count, &seen)?;
-            proposals.truncate(evaluations - seen.order.len());
+        while allowed.affords_full() {
+            allowed.count = round.clamp(1, allowed.left.ceil() as usize);
+            let proposals = ground.propose(&seen.tried, &seen.judged(), allowed, &seen)?;
             if proposals.is_empty() {
                 break;
             }
-            for (index, reason) in proposals {
-                seen.order.push(index);
-                seen.tried.insert(index);
+            for proposal in proposals {
+                let after = allowed.after(proposal.level, screening.unwrap_or(1.0));
+                if after.left < -1e-9 {
+                    break;
+                }
+                allowed = after;
+                seen.insert(proposal.index, proposal.level);
                 history.push(Step {
-                    row: self.rows[index],
-                    reason,
-                    feasible: self.feasible(index),
+                    row: self.rows[proposal.index],
+                    reason: proposal.reason,
+                    cost: evaluations as f64 - allowed.left,
+                    screening: proposal.level == Level::Screening,
+                    feasible: self.feasible(proposal.index),
                     best: self.best(seen.order.iter().copied()).map(|(_, value)| value * self.objectives[0].sign),
                     hypervolume: self.front(seen.order.iter().copied()).map(|front| front.hypervolume()),
                 });
             }
         }
-        Ok(self.conclude(strategy, seed, &seen.order, history))
+        Ok(self.conclude(strategy, &seen, history))
     }
 
-    fn conclude(&self, strategy: Strategy, seed: u64, order: &[usize], history: Vec<Step>) -> Replay {
+    fn conclude(&self, strategy: Strategy, seen: &Seen<'_>, history: Vec<Step>) -> Replay {
+        let (order, seed) = (&seen.order[..], seen.seed);
         let all = || 0..self.rows.len();
         let (found, sign) = (self.best(order.iter().copied()), self.objectives[0].sign);
         let hypervolume = self.front(order.iter().copied()).map(|front| front.hypervolume());
@@ -130,10 +148,14 @@ impl Case {
             None => self.constraints.iter().zip(&self.bounds.0).map(broken).max().map(|(_, name)| name),
         };
         Replay {
-            strategy: strategy.to_string(),
+            strategy: match seen.screened.is_empty() {
+                true => strategy.to_string(),
+                false => format!("{strategy}, screening"),
+            },
             seed,
             candidates: self.rows.len(),
             evaluations: order.len(),
+            screenings: seen.screened.len(),
             answer,
             value: found.map(|(_, value)| value * sign),
             hypervolume,
@@ -154,18 +176,26 @@ impl Case {
 }
 
 impl Replay {
-    /// After each lookup the share of the whole table's best answer that was found, 0 before any was.
+    /// For each full lookup that was paid for, screenings included, the share of the whole table's best answer that was found
+    /// till then; 0 before any was.
     pub fn shares(&self) -> Vec<f64> {
-        let Some(exact) = self.exact else {
-            return vec![0.0; self.history.len()];
-        };
-        let share = |step: &Step| match (step.hypervolume, step.best) {
-            (Some(volume), _) => volume / exact,
+        let share = |step: &Step| match (step.hypervolume, step.best, self.exact) {
+            (Some(volume), _, Some(exact)) => volume / exact,
             // Nothing is larger than a maximum.
-            (None, Some(best)) => share_of(best, exact, if best > exact { -1.0 } else { 1.0 }),
-            (None, None) => 0.0,
+            (None, Some(best), Some(exact)) => share_of(best, exact, if best > exact { -1.0 } else { 1.0 }),
+            _ => 0.0,
         };
-        self.history.iter().map(share).map(|share| if share.is_finite() { share } else { 0.0 }).collect()
+        let mut shares = Vec::new();
+        for (number, step) in self.history.iter().enumerate() {
+            // Of searches by other programs every step is one lookup.
+            let cost = if step.cost > 0.0 { step.cost } else { (number + 1) as f64 };
+            let place = (cost - 1e-9).ceil().max(1.0) as usize;
+            let last = shares.last().copied().unwrap_or(0.0);
+            shares.resize(place.max(shares.len()), last);
+            let found = share(step);
+            shares[place - 1] = if found.is_finite() { found } else { 0.0 };
+        }
+        shares
     }
 }
 
@@ -179,10 +209,19 @@ struct Seen<'a> {
     case: &'a Case,
     seed: u64,
     order: Vec<usize>,
-    tried: BTreeSet<usize>,
+    screened: Vec<usize>,
+    tried: Tried,
 }
 
 impl Seen<'_> {
+    fn insert(&mut self, index: usize, level: Level) {
+        self.tried.insert(index, level);
+        match level {
+            Level::Full => self.order.push(index),
+            Level::Screening => self.screened.push(index),
+        }
+    }
+
     fn judged(&self) -> Vec<Judged> {
         let judge = |&index: &usize| Judged {
             index,
@@ -192,13 +231,19 @@ impl Seen<'_> {
         self.order.iter().map(judge).collect()
     }
 
-    fn fit(&self, figure: &Figure) -> Result<Belief, SurrogateError> {
+    /// The model of a figure, and of what is known of it by screening.
+    fn fit(&self, figure: &Figure, cheap: Option<&Figure>) -> Result<Belief, SurrogateError> {
         let points = &self.case.points;
-        let row = |&index: &usize| {
+        let row = |figure: &Figure, index: usize, level: Level| {
             let (value, variance) = figure.modelled(index);
-            Row { features: points.features(index).to_vec(), category: points.category(index), value, variance }
+            let features = level.instead(points.features(index));
+            Row { features, category: points.category(index), value, variance }
         };
-        let rows: Vec<Row> = self.order.iter().map(row).collect();
+        let full = self.order.iter().map(|&index| row(figure, index, Level::Full));
+        let screened = cheap
+            .into_iter()
+            .flat_map(|cheap| self.screened.iter().map(move |&index| row(cheap, index, Level::Screening)));
+        let rows: Vec<Row> = full.chain(screened).collect();
         let options = FitOptions { seed: self.seed, ..FitOptions::default() };
         Ok(Belief::plain(GaussianProcess::fit(&rows, &options)?))
     }
@@ -206,11 +251,15 @@ impl Seen<'_> {
 
 impl Learner for Seen<'_> {
     fn beliefs(&self) -> Result<Beliefs<'_>, SearchError> {
-        let fit = |figures: &[Figure]| figures.par_iter().map(|figure| self.fit(figure)).collect::<Result<_, _>>();
+        let fit = |figures: &[Figure], cheap: Option<&Vec<Figure>>| {
+            let one = |(at, figure)| self.fit(figure, cheap.map(|cheap| &cheap[at]));
+            figures.par_iter().enumerate().map(one).collect::<Result<_, _>>()
+        };
+        let (case, cheap) = (self.case, self.case.screening.as_ref());
         Ok(Beliefs {
-            points: &self.case.points,
-            objectives: fit(&self.case.objectives)?,
-            constraints: fit(&self.case.constraints)?,
+            points: &case.points,
+            objectives: fit(&case.objectives, cheap.map(|cheap| &cheap.objectives))?,
+            constraints: fit(&case.constraints, cheap.map(|cheap| &cheap.constraints))?,
         })
     }
 
@@ -238,6 +287,7 @@ impl Learner for Seen<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::*;

@@ -1,12 +1,11 @@
 //! Which designs to measure next: by the models, or by one of the baselines that the models are held against.
 
-use std::collections::BTreeSet;
-
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::SearchError;
 use super::beliefs::Beliefs;
+use super::level::{Allowance, Level, Tried};
 use crate::config::Strategy;
 use crate::solver::{self, Best, Bounds, Forecasts, Front};
 use crate::surrogate::Points;
@@ -26,6 +25,8 @@ pub(super) struct Ground<'a> {
     pub(super) evaluations: usize,
     /// Those that are spread over the space before the models propose.
     pub(super) initial: usize,
+    /// Share of a full measurement that a screening costs, where there are screenings.
+    pub(super) screening: Option<f64>,
     /// Seed of all draws.
     pub(super) seed: u64,
 }
@@ -40,8 +41,20 @@ pub(super) struct Judged {
     pub(super) violation: f64,
 }
 
-/// A candidate to be measured, with why.
-pub(super) type Proposal = (usize, String);
+/// A candidate to be measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Proposal {
+    pub(super) index: usize,
+    pub(super) level: Level,
+    /// Why, for a person.
+    pub(super) reason: String,
+}
+
+impl Proposal {
+    pub(super) fn full(index: usize, reason: impl Into<String>) -> Self {
+        Self { index, level: Level::Full, reason: reason.into() }
+    }
+}
 
 /// What improves on what: the best feasible measurement so far.
 pub(super) enum Incumbent {
@@ -58,14 +71,33 @@ impl Incumbent {
             Self::Front(front) => Best::Front(front),
         }
     }
+
+    /// What a candidate's score says.
+    pub(super) fn what(&self) -> &'static str {
+        match self {
+            Self::None => "nothing feasible yet: log probability of feasibility",
+            Self::Value(_) => "log expected constrained improvement",
+            Self::Front(_) => "log expected constrained hypervolume improvement",
+        }
+    }
+}
+
+/// What the choice of one measurement depends on.
+struct Turn<'a> {
+    beliefs: &'a Beliefs<'a>,
+    tried: &'a Tried,
+    /// Whether a screening is affordable.
+    screens: bool,
+    /// Logarithm of what measuring a candidate costs.
+    log_cost: &'a (dyn Fn(Level, usize) -> f64 + Sync),
 }
 
 /// What the model strategy learns from.
 pub(super) trait Learner {
     /// The models, fitted to all measurements.
     fn beliefs(&self) -> Result<Beliefs<'_>, SearchError>;
-    /// Logarithm of the seconds that each candidate would take, where gain per second is to decide.
-    fn log_seconds(&self) -> Option<Vec<f64>> {
+    /// Logarithm of the seconds that each candidate would take at a level, where gain per second is to decide.
+    fn log_seconds(&self, _: Level) -> Option<Vec<f64>> {
         None
     }
     /// The best so far, in the light of the models' forecasts.
@@ -73,37 +105,47 @@ pub(super) trait Learner {
 }
 
 impl Ground<'_> {
-    /// Up to `count` designs to measure side by side; none when there is nothing left to gain.
+    /// Up to `allowed.count` designs to measure side by side; none when there is nothing left to gain.
     pub(super) fn propose(
         &self,
-        tried: &BTreeSet<usize>,
+        tried: &Tried,
         judged: &[Judged],
-        count: usize,
+        allowed: Allowance,
         learner: &impl Learner,
     ) -> Result<Vec<Proposal>, SearchError> {
         let because = |reason: &str, indices: Vec<usize>| -> Vec<Proposal> {
-            indices.into_iter().map(|index| (index, reason.to_owned())).collect()
+            indices.into_iter().map(|index| Proposal::full(index, reason)).collect()
         };
+        let fresh = |index: &usize| !tried.full.contains(index);
         Ok(match self.strategy {
             Strategy::Exhaustive => {
-                let rest = (0..self.points.len()).filter(|index| !tried.contains(index));
-                because("exhaustive: the next in order", rest.take(count).collect())
+                let rest = (0..self.points.len()).filter(fresh);
+                because("exhaustive: the next in order", rest.take(allowed.count).collect())
             }
             Strategy::Random => {
-                let rest = self.shuffled().into_iter().filter(|index| !tried.contains(index));
-                because("random: a uniform draw", rest.take(count).collect())
+                let rest = self.shuffled().into_iter().filter(fresh);
+                because("random: a uniform draw", rest.take(allowed.count).collect())
             }
-            Strategy::Hierarchical => self.hierarchical(tried, judged, count)?,
-            Strategy::Model if tried.len() < self.initial => {
-                let spread = solver::spread(self.points, self.initial.min(self.points.len()), self.seed)?;
-                let rest = spread.into_iter().filter(|index| !tried.contains(index));
-                because(
-                    "first measurements, spread over split and depth",
-                    rest.take(self.initial - tried.len()).collect(),
-                )
-            }
-            Strategy::Model => self.by_models(tried, count, learner)?,
+            Strategy::Hierarchical => self.hierarchical(tried, judged, allowed.count)?,
+            Strategy::Model if tried.designs() < self.first() => self.spread(tried)?,
+            Strategy::Model => self.by_models(tried, allowed, learner)?,
         })
+    }
+
+    /// Designs that are spread over the space before the models propose; where there are screenings, they are screened.
+    fn first(&self) -> usize {
+        self.initial.min(self.points.len())
+    }
+
+    fn spread(&self, tried: &Tried) -> Result<Vec<Proposal>, SearchError> {
+        let level = if self.screening.is_some() { Level::Screening } else { Level::Full };
+        let spread = solver::spread(self.points, self.first(), self.seed)?;
+        let rest = spread.into_iter().filter(|&index| !tried.contains(index)).take(self.first() - tried.designs());
+        let reason = match level {
+            Level::Screening => "first screenings, spread over split and depth",
+            Level::Full => "first measurements, spread over split and depth",
+        };
+        Ok(rest.map(|index| Proposal { index, level, reason: reason.to_owned() }).collect())
     }
 
     /// Every candidate, in an order that the seed draws.
@@ -121,43 +163,81 @@ impl Ground<'_> {
     /// before had been measured.
     fn by_models(
         &self,
-        tried: &BTreeSet<usize>,
-        count: usize,
+        tried: &Tried,
+        mut allowed: Allowance,
         learner: &impl Learner,
     ) -> Result<Vec<Proposal>, SearchError> {
         let mut beliefs = learner.beliefs()?;
-        let log_seconds = learner.log_seconds();
-        let handicap = |index: usize| log_seconds.as_ref().map_or(0.0, |of| of[index]);
+        let costs = [Level::Screening, Level::Full].map(|level| learner.log_seconds(level));
+        let mut tried = tried.clone();
         let mut proposals: Vec<Proposal> = Vec::new();
-        while proposals.len() < count {
-            let forecasts = beliefs.forecasts();
-            let incumbent = learner.incumbent(&forecasts)?;
-            let fresh = |i: usize| !tried.contains(&i) && proposals.iter().all(|&(p, _)| p != i);
-            let Some((index, score)) = solver::propose(&forecasts, self.bounds, incumbent.best(), fresh, handicap)?
-            else {
+        while allowed.count > 0 && allowed.affords_full() {
+            let share = self.screening.filter(|&share| allowed.affords_screening(share));
+            let log_cost = |level: Level, index: usize| match (&costs[level as usize], level) {
+                (Some(seconds), _) => seconds[index],
+                (None, Level::Screening) => share.unwrap_or(1.0).ln(),
+                (None, Level::Full) => 0.0,
+            };
+            let turn = Turn { beliefs: &beliefs, tried: &tried, screens: share.is_some(), log_cost: &log_cost };
+            let Some(proposal) = self.next(&turn, learner)? else {
                 break;
             };
-            let reason = match incumbent {
-                Incumbent::None => format!("nothing feasible yet: log probability of feasibility {score:.2}"),
-                Incumbent::Value(_) => format!("log expected constrained improvement {score:.2}"),
-                Incumbent::Front(_) => format!("log expected constrained hypervolume improvement {score:.2}"),
-            };
-            proposals.push((index, reason));
-            if proposals.len() < count {
-                beliefs = beliefs.believing(index)?;
+            allowed = allowed.after(proposal.level, self.screening.unwrap_or(1.0));
+            tried.insert(proposal.index, proposal.level);
+            if allowed.count > 0 {
+                beliefs = beliefs.believing(proposal.index, proposal.level)?;
             }
+            proposals.push(proposal);
         }
         Ok(proposals)
     }
 
+    /// The measurement that promises the most for its cost.
+    ///
+    /// A screening promises what the full measurement would, times the share of the doubt about that which it removes by the
+    /// models: the squared correlation of the two, noise included. (After the augmented expected improvement of Huang,
+    /// Allen, Notz and Miller, "Sequential kriging optimization using multiple-fidelity evaluations", 2006, which takes the
+    /// correlation itself and so screens too much.) What was screened already is promoted once it promises more than
+    /// screening others does.
+    fn next(&self, turn: &Turn<'_>, learner: &impl Learner) -> Result<Option<Proposal>, SearchError> {
+        let &Turn { beliefs, tried, screens, log_cost } = turn;
+        let forecasts = beliefs.forecasts();
+        let incumbent = learner.incumbent(&forecasts)?;
+        let best = |admit: &(dyn Fn(usize) -> bool + Sync)| {
+            let fresh = |index: usize| !tried.full.contains(&index) && admit(index);
+            solver::propose(&forecasts, self.bounds, incumbent.best(), fresh, |index| log_cost(Level::Full, index))
+        };
+        let measured = |(index, score): (usize, f64)| {
+            let why = if tried.screened.contains(&index) { "promoted after its screening: " } else { "" };
+            Proposal::full(index, format!("{why}{} {score:.2}", incumbent.what()))
+        };
+        if !screens {
+            return Ok(best(&|_| true)?.map(measured));
+        }
+        let screened = best(&|index| tried.screened.contains(&index))?;
+        // How the levels differ shows at a design that was measured at both.
+        if tried.full.is_empty() && screened.is_some() {
+            return Ok(screened.map(measured));
+        }
+        let Some((index, score)) = best(&|index| !tried.screened.contains(&index))? else {
+            return Ok(screened.map(measured));
+        };
+        let advantage =
+            beliefs.log_worth_of_screening(index) + log_cost(Level::Full, index) - log_cost(Level::Screening, index);
+        Ok(Some(match screened {
+            Some(ready) if ready.1 >= score + advantage.max(0.0) => measured(ready),
+            _ if advantage <= 0.0 => measured((index, score)),
+            _ => Proposal {
+                index,
+                level: Level::Screening,
+                reason: format!("screening: {} {:.2}", incumbent.what(), score + advantage),
+            },
+        }))
+    }
+
     /// As the paper: half of the measurements characterise split and depth with one choice of channels each, the rest goes
     /// to other choices at the best split and depth found.
-    fn hierarchical(
-        &self,
-        tried: &BTreeSet<usize>,
-        judged: &[Judged],
-        count: usize,
-    ) -> Result<Vec<Proposal>, SearchError> {
+    fn hierarchical(&self, tried: &Tried, judged: &[Judged], count: usize) -> Result<Vec<Proposal>, SearchError> {
         let mut members: std::collections::BTreeMap<usize, Vec<usize>> = std::collections::BTreeMap::new();
         for (index, &group) in self.groups.iter().enumerate() {
             members.entry(group).or_default().push(index);
@@ -167,9 +247,9 @@ impl Ground<'_> {
         first.iter().for_each(|&index| heads.push(self.points.features(index), self.points.category(index)));
         let characterised = self.evaluations.div_ceil(2).min(first.len());
         let spread = solver::spread(&heads, characterised, self.seed)?;
-        let left = spread.into_iter().map(|head| first[head]).filter(|index| !tried.contains(index));
+        let left = spread.into_iter().map(|head| first[head]).filter(|index| !tried.full.contains(index));
         let left: Vec<Proposal> =
-            left.map(|index| (index, "hierarchical: characterises split and depth".to_owned())).collect();
+            left.map(|index| Proposal::full(index, "hierarchical: characterises split and depth")).collect();
         if !left.is_empty() {
             return Ok(left);
         }
@@ -181,9 +261,10 @@ impl Ground<'_> {
         let groups = ranked.iter().map(|best| self.groups[best.index]).chain(members.keys().copied());
         for group in groups {
             for &index in order.iter().filter(|&&index| self.groups[index] == group) {
-                let fresh = !tried.contains(&index) && proposals.iter().all(|&(p, _)| p != index);
+                let fresh = !tried.full.contains(&index) && proposals.iter().all(|p| p.index != index);
                 if fresh && proposals.len() < count {
-                    proposals.push((index, "hierarchical: other channels at the best split and depth".to_owned()));
+                    let reason = "hierarchical: other channels at the best split and depth";
+                    proposals.push(Proposal::full(index, reason));
                 }
             }
         }

@@ -85,6 +85,31 @@ impl GaussianProcess {
         Prediction { mean: scale.mean + scale.sd * mean, sd: scale.sd * variance.sqrt() }
     }
 
+    /// Correlation, by what is known so far, between the noise-free value at `target` and one measurement, noise included, at
+    /// `source`; both of shape `[d]` and of one category.
+    ///
+    /// Its square is the share of the doubt about the target that the measurement would remove: what a cheap measurement of a
+    /// design tells of an expensive one, where fidelity is among the features. 0 where nothing is left to be learnt, or a
+    /// feature is NaN or missing.
+    pub fn correlation(&self, source: &[f64], target: &[f64], category: usize) -> f64 {
+        let input = |features| self.scales.features(features).map(|x| Input { x, category });
+        let (Some(source), Some(target)) = (input(source), input(target)) else {
+            return 0.0;
+        };
+        let known = |input: &Input| {
+            let mut cross: Vec<f64> = self.inputs.iter().map(|row| self.hyper.covariance(row, input)).collect();
+            self.factor.solve_lower(&mut cross);
+            cross
+        };
+        let (by_source, by_target) = (known(&source), known(&target));
+        let left = |a: &Input, b: &Input, x: &[f64], y: &[f64]| self.hyper.covariance(a, b) - dot(x, y);
+        let shared = left(&source, &target, &by_source, &by_target);
+        let source = left(&source, &source, &by_source, &by_source) + self.hyper.noise;
+        let target = left(&target, &target, &by_target, &by_target);
+        let correlation = shared / (source * target).sqrt();
+        if correlation.is_finite() { correlation.clamp(-1.0, 1.0) } else { 0.0 }
+    }
+
     pub(super) fn scales(&self) -> &Scales {
         &self.scales
     }
@@ -115,9 +140,16 @@ impl GaussianProcess {
     /// Row i is predicted by a process of the same scales and hyperparameters that has seen all other rows:
     /// `μᵢ = yᵢ − αᵢ / K⁻¹ᵢᵢ`, `σᵢ² = 1 / K⁻¹ᵢᵢ` (Rasmussen and Williams, equation 5.12).
     pub fn leave_one_out(&self) -> LeaveOneOut {
+        self.leave_one_out_of(self.targets.len())
+    }
+
+    /// The same of the first `count` rows only, each predicted from all others, those behind them included: how well the
+    /// measurements that matter are predicted with the help of cheaper ones.
+    pub fn leave_one_out_of(&self, count: usize) -> LeaveOneOut {
         let (n, scale) = (self.targets.len(), self.scales.target);
         let inverse = self.factor.inverse();
-        let predictions = (0..n)
+        let counted = count.min(n);
+        let predictions = (0..counted)
             .map(|i| {
                 let precision = inverse[i * n + i];
                 Prediction {
@@ -126,7 +158,7 @@ impl GaussianProcess {
                 }
             })
             .collect();
-        let values: Vec<f64> = self.targets.iter().map(|target| scale.mean + scale.sd * target).collect();
+        let values: Vec<f64> = self.targets[..counted].iter().map(|target| scale.mean + scale.sd * target).collect();
         LeaveOneOut::new(predictions, &values)
     }
 
@@ -236,6 +268,34 @@ mod tests {
             assert!((prediction.mean - mean).abs() < 1e-8, "{prediction:?}");
             assert!((prediction.sd - sd).abs() < 1e-8, "{prediction:?}");
         }
+    }
+
+    #[test]
+    fn correlation_is_the_root_of_the_doubt_that_a_measurement_removes() {
+        let process = GaussianProcess::with_hyperparameters(&six_rows(), fixed()).unwrap();
+        let (source, target) = ([2.5, 25.0], [3.0, 20.0]);
+        let correlation = process.correlation(&source, &target, 1);
+        let (before, known) = (process.predict(&target, 1), process.predict(&source, 1));
+        let after = process.condition(row(&source, 1, known.mean, 0.0)).unwrap().predict(&target, 1);
+        let removed = 1.0 - (after.sd / before.sd).powi(2);
+        assert!(correlation > 0.5 && (correlation * correlation - removed).abs() < 1e-9, "{correlation}, {removed}");
+        // A second measurement of the same design tells less.
+        let again = process.condition(row(&source, 1, known.mean, 0.0)).unwrap().correlation(&source, &target, 1);
+        assert!(again < 0.8 * correlation, "{again}");
+        assert_eq!(process.correlation(&[1.0], &target, 1), 0.0);
+    }
+
+    #[test]
+    fn cheap_rows_help_to_predict_the_ones_that_are_judged() {
+        // A function without any trend, measured at fidelity −1 with an offset, at 0 only here and there.
+        let truth = |x: f64| 4.0 * (3.0 * x).sin();
+        let at = |i: u32| f64::from(i) / 6.0;
+        let full: Vec<Row> = (0..18).step_by(3).map(|i| row(&[at(i), 0.0], 0, truth(at(i)), 0.0)).collect();
+        let cheap = (0..18).map(|i| row(&[at(i), -1.0], 0, truth(at(i)) - 2.0 + 0.2 * at(i), 0.0));
+        let both: Vec<Row> = full.iter().cloned().chain(cheap).collect();
+        let (alone, helped) = (fit(&full).leave_one_out(), fit(&both).leave_one_out_of(full.len()));
+        assert_eq!(helped.predictions.len(), full.len());
+        assert!(helped.r2 > 0.95 && alone.r2 < 0.5, "{} {}", helped.r2, alone.r2);
     }
 
     #[test]

@@ -22,9 +22,9 @@ pub struct LeaveOneOut {
 }
 
 impl LeaveOneOut {
-    /// Diagnostics of `predictions` of `values`, both of shape `[n]`, n ≥ 1.
+    /// Diagnostics of `predictions` of `values`, both of shape `[n]`; all 0 of none.
     pub(super) fn new(predictions: Vec<Prediction>, values: &[f64]) -> Self {
-        let n = values.len() as f64;
+        let n = values.len().max(1) as f64;
         let average = |f: &dyn Fn(&Prediction, f64) -> f64| {
             predictions.iter().zip(values).map(|(prediction, &value)| f(prediction, value)).sum::<f64>() / n
         };

@@ -87,6 +87,42 @@ fn measured_designs_of_cifar10_need_few_lookups() {
 }
 
 #[test]
+fn screening_with_a_cheaper_table_finds_as_much() {
+    let space = TinySpace::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/spaces/cifar10-vgg16/table");
+    let file = |name: &str| format!("{folder}/{name}");
+    let (table, budget, cheap) = (file("designs.parquet"), file("private.yaml"), file("designs-quick.parquet"));
+    let run = |cost: &str, cheap: &str| {
+        let arguments = ["replay", &table, "--budget", &budget, "--evaluations", "12", "--seed", "0,1,2,3"];
+        space.run(&[&arguments[..], &["--screening", cheap, "--screening-cost", cost]].concat())
+    };
+    let output = run("0.25", &cheap);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let found: Value = serde_json::from_str(line).unwrap();
+        assert!(found["value"].as_f64().unwrap() >= found["exact"].as_f64().unwrap() - 0.01, "{found}");
+        let (full, screened) = (found["evaluations"].as_f64().unwrap(), found["screenings"].as_f64().unwrap());
+        let history = found["history"].as_array().unwrap();
+        assert!(screened > 3.0 && full + 0.25 * screened <= 12.0 && history.len() as f64 == full + screened);
+        // What was only screened is no answer.
+        let answer = &found["answer"][0];
+        assert!(history.iter().any(|step| step["row"] == *answer && step["screening"] == false));
+    }
+    for (cost, cheap, part) in [
+        ("1.5", cheap.as_str(), "--screening-cost"),
+        ("0.25", budget.as_str(), ".csv or .parquet"),
+        ("0.25", table.as_str(), ""),
+    ] {
+        let output = run(cost, cheap);
+        let message = stderr(&output);
+        assert!(
+            output.status.code() == Some(if part.is_empty() { 0 } else { 2 }) && message.contains(part),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_table_in_which_nothing_is_feasible_exits_3_and_names_the_bound() {
     let space = TinySpace::new();
     table(&space);

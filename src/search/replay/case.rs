@@ -7,6 +7,8 @@ use crate::solver::{Bound, Bounds, Front};
 use crate::surrogate::Points;
 use crate::table::{Table, TableError};
 
+use super::super::level::Level;
+
 /// A table with what is sought in it.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -20,6 +22,16 @@ pub struct Case {
     /// Reference of the front's hypervolume, maximised.
     pub(super) reference: Option<(f64, f64)>,
     pub(super) initial: Option<usize>,
+    pub(super) screening: Option<Screening>,
+}
+
+/// Cheaper figures of the same designs.
+#[derive(Debug, Clone)]
+pub(super) struct Screening {
+    /// What a lookup of them costs, as a share of one of the full figures.
+    pub(super) share: f64,
+    pub(super) objectives: Vec<Figure>,
+    pub(super) constraints: Vec<Figure>,
 }
 
 /// A column that is looked up.
@@ -87,12 +99,10 @@ impl Case {
         let parameters =
             file.parameters.iter().map(|name| table.numbers(name)).collect::<Result<Vec<&[f64]>, TableError>>()?;
         let categories = file.category.as_ref().map(|name| table.categories(name)).transpose()?;
-        let mut points = Points::new(parameters.len());
-        let mut features = Vec::with_capacity(parameters.len());
+        let mut points = Points::new(parameters.len() + 1);
         for &row in &rows {
-            features.clear();
-            features.extend(parameters.iter().map(|column| column[row]));
-            points.push(&features, categories.as_ref().map_or(0, |of| of[row]));
+            let features: Vec<f64> = parameters.iter().map(|column| column[row]).collect();
+            points.push(&Level::Full.of(&features), categories.as_ref().map_or(0, |of| of[row]));
         }
         let columns = file.groups.iter().map(|name| table.categories(name)).collect::<Result<Vec<_>, TableError>>()?;
         let mut known = BTreeMap::new();
@@ -106,22 +116,13 @@ impl Case {
             true => (0..rows.len()).collect(),
             false => rows.iter().map(|&row| group(row)).collect(),
         };
-        let objective = |entry: &ObjectiveEntry| {
-            let sign = if entry.goal == Goal::Maximize { 1.0 } else { -1.0 };
-            let figure = Figure::new(table, &rows, &entry.column, entry.std_error.as_deref(), sign)?;
-            Ok(Figure { scale: entry.scale, ..figure })
-        };
         let noisy: Vec<&ConstraintEntry> = file.constraints.iter().filter(|bound| !bound.exact).collect();
-        let constraint = |entry: &&ConstraintEntry| {
-            Figure::new(table, &rows, &entry.column, entry.std_error.as_deref(), turned(entry).0)
-        };
         let bound = |entry: &&ConstraintEntry| Bound { name: entry.column.clone(), limit: turned(entry).1 };
-        let objectives = file.objectives.iter().map(objective).collect::<Result<Vec<_>, TableError>>()?;
+        let (objectives, constraints) = figures(table, file, &rows)?;
         let reference = match &file.objectives[..] {
             [a, b] => a.reference.zip(b.reference).map(|(a, b)| (a * objectives[0].sign, b * objectives[1].sign)),
             _ => None,
         };
-        let constraints = noisy.iter().map(constraint).collect::<Result<_, TableError>>()?;
         Ok(Self {
             points,
             groups,
@@ -130,8 +131,28 @@ impl Case {
             objectives,
             reference,
             initial: file.initial,
+            screening: None,
             rows,
         })
+    }
+
+    /// The same case where a design can be screened at `share` of a lookup's cost: `cheap` has the columns of `table`, by
+    /// another protocol, in the rows that have the same value of `key`.
+    ///
+    /// # Errors
+    /// [`TableError`] names a column or a row that is missing.
+    pub fn screened(
+        self,
+        table: &Table,
+        file: &ReplayFile,
+        cheap: &Table,
+        key: &str,
+        share: f64,
+    ) -> Result<Self, TableError> {
+        let labels = table.labels(key)?;
+        let wanted: Vec<String> = self.rows.iter().map(|&row| labels[row].clone()).collect();
+        let (objectives, constraints) = figures(cheap, file, &cheap.rows_of(key, &wanted)?)?;
+        Ok(Self { screening: Some(Screening { share, objectives, constraints }), ..self })
     }
 
     /// Number of rows that keep the exact bounds.
@@ -163,6 +184,20 @@ impl Case {
             indices.filter(|&index| self.feasible(index)).map(|index| (index, self.objectives[0].values[index]));
         values.reduce(|best, other| if other.1 > best.1 { other } else { best })
     }
+}
+
+/// The figures of these rows: objectives, and constraints that are not known before.
+fn figures(table: &Table, file: &ReplayFile, rows: &[usize]) -> Result<(Vec<Figure>, Vec<Figure>), TableError> {
+    let objective = |entry: &ObjectiveEntry| {
+        let sign = if entry.goal == Goal::Maximize { 1.0 } else { -1.0 };
+        let figure = Figure::new(table, rows, &entry.column, entry.std_error.as_deref(), sign)?;
+        Ok(Figure { scale: entry.scale, ..figure })
+    };
+    let constraint =
+        |entry: &ConstraintEntry| Figure::new(table, rows, &entry.column, entry.std_error.as_deref(), turned(entry).0);
+    let objectives = file.objectives.iter().map(objective).collect::<Result<_, TableError>>()?;
+    let noisy = file.constraints.iter().filter(|bound| !bound.exact);
+    Ok((objectives, noisy.map(constraint).collect::<Result<_, TableError>>()?))
 }
 
 /// −1 and −limit for a lower limit, so that every bound is an upper one.
