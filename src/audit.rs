@@ -36,7 +36,7 @@ impl Effort {
         Self {
             decoder: DecoderKind::Strong { width: 64, blocks: 4 },
             training: Training { epochs: 2, doublings: 3, ..Self::base() },
-            descent: Descent { steps: 150, doublings: 2 },
+            descent: Descent::tried(150, 2),
             inverted: 64,
         }
     }
@@ -46,7 +46,7 @@ impl Effort {
         Self {
             decoder: DecoderKind::Strong { width: 128, blocks: 8 },
             training: Training { epochs: 4, doublings: 4, ..Self::base() },
-            descent: Descent { steps: 300, doublings: 3 },
+            descent: Descent::tried(300, 3),
             inverted: 256,
         }
     }

@@ -128,6 +128,15 @@ pub struct Inversion {
     pub descent: Descent,
 }
 
+/// How an inversion's prior and cycles are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// By trials on validation images, as an attacker would.
+    Tried,
+    /// One cycle of a weak prior, without trials: enough to tell designs whose features settle the image.
+    Fixed,
+}
+
 /// The descent of white-box inversion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descent {
@@ -135,9 +144,16 @@ pub struct Descent {
     pub steps: usize,
     /// How often all steps so far may be doubled by a further cycle.
     pub doublings: usize,
+    /// How its prior and its cycles are found.
+    pub schedule: Schedule,
 }
 
 impl Descent {
+    /// A descent whose prior and cycles are found by trials.
+    pub const fn tried(steps: usize, doublings: usize) -> Self {
+        Self { steps, doublings, schedule: Schedule::Tried }
+    }
+
     /// Steps of all cycles.
     pub fn longest(self) -> usize {
         self.steps << self.doublings
@@ -145,8 +161,13 @@ impl Descent {
 }
 
 const fn inversion(images: usize, steps: usize, doublings: usize) -> Option<Inversion> {
-    Some(Inversion { images, descent: Descent { steps, doublings } })
+    Some(Inversion { images, descent: Descent::tried(steps, doublings) })
 }
+
+/// What inversion would do, in seconds: for figures that choose between designs. A decoder alone makes the designs look alike whose
+/// features settle the image and those that leave it open.
+const SKETCH: Option<Inversion> =
+    Some(Inversion { images: 8, descent: Descent { steps: 100, doublings: 0, schedule: Schedule::Fixed } });
 
 const ALL: Option<usize> = None;
 
@@ -202,8 +223,9 @@ impl Protocol {
         let attack: usize = self.attack.cycles().iter().sum();
         let decoder = self.decoder.spec(of.features, of.image_side)?.macs_per_image()? as f64;
         let classifier = NetSpec::reference_classifier(of.features, of.classes)?.macs_per_image()? as f64;
-        // Of an inversion all images take all steps; its trials take about as many again.
-        let inversion = self.inversion.map_or(0, |i| 2 * i.images * i.descent.longest()) as f64;
+        // Of an inversion all images take all steps; trials take about as many again.
+        let passes = |inversion: Inversion| if inversion.descent.schedule == Schedule::Tried { 2 } else { 1 };
+        let inversion = self.inversion.map_or(0, |i| passes(i) * i.images * i.descent.longest()) as f64;
         // Forward and backward are three times the forward pass; without gradients of weights, twice.
         Ok(3.0 * images * (attack as f64 * decoder + self.task.epochs as f64 * classifier)
             + 2.0 * inversion * of.local_macs as f64)
@@ -242,18 +264,20 @@ impl Protocol {
                 decoder: DecoderKind::Reference,
                 attack: small_batches(training(4)),
                 refinement: ImageLoss::SquaredError,
-                inversion: None,
+                inversion: SKETCH,
                 task: training(5),
             },
             Fidelity::Standard => Self {
                 training_images: Some(4_000),
                 scored_part: ScoredPart::Validation,
+                inversion: SKETCH,
                 attack: small_batches(training(6)),
                 ..Self::of(Fidelity::Reference)
             },
             Fidelity::Thorough => Self {
                 training_images: Some(20_000),
                 scored_part: ScoredPart::Validation,
+                inversion: SKETCH,
                 attack: small_batches(training(6)),
                 ..Self::of(Fidelity::Reference)
             },

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Attacker, PrecisionEntry};
 use crate::estimate::Floors;
 use crate::measurement::{DesignId, Evaluation, Measurement, Metric};
-use crate::search::{Diagnostics, Gain, PredictedFigure, Relaxation, Status};
+use crate::search::{Diagnostics, Gain, Openness, PredictedFigure, Relaxation, Status};
 use crate::solver::{self, Bound, Bounds};
 use crate::space::{Candidate, Cost, Design};
 use crate::surrogate::Prediction;
@@ -261,12 +261,13 @@ impl DesignRecord {
 
     /// Fills in what verification is expected to find, and with which probability that meets `bounds`.
     pub fn expect_verification(&mut self, gain: &Gain, bounds: &[MetricBound]) {
+        let design = Openness::new(self.split_index, self.cost.upload_bytes);
         self.expected = (self.predicted.iter())
             .map(|&predicted| match self.measured(predicted.metric) {
                 Some(row) => PredictedFigure { metric: row.metric, value: row.value, sd: row.std_error },
                 None => predicted,
             })
-            .map(|figure| gain.expected(figure))
+            .map(|figure| gain.expected(figure, design))
             .collect();
         let (mut known, mut constraints) = (Vec::new(), Vec::new());
         for bound in bounds {

@@ -8,6 +8,7 @@
 mod beliefs;
 mod conclude;
 mod explore;
+mod gain;
 mod level;
 mod model;
 mod monotone;
@@ -29,7 +30,8 @@ use crate::verify::{MetricBound, Verdict};
 
 use explore::Search;
 
-pub use model::{Diagnostics, Gain, Models, PredictedFigure};
+pub use gain::{Gain, Openness};
+pub use model::{Diagnostics, Models, PredictedFigure};
 
 /// What is to be solved.
 #[derive(Clone, Copy)]

@@ -10,7 +10,8 @@ use crate::space::Design;
 use crate::verify::{self, Verdict};
 
 use super::explore::Search;
-use super::model::{self, Gain};
+use super::gain::Gain;
+use super::model;
 use super::strategy::Proposal;
 use super::{Findings, Relaxation, SearchError, Status, monotone};
 
@@ -51,6 +52,7 @@ impl Search<'_> {
         let mut forecasts;
         let (status, chosen, probability, binding) = loop {
             forecasts = models.beliefs(&self.points, Objective::Accuracy, problem.bounds, &gain).forecasts();
+            gain.add_surprises(&mut forecasts, problem.bounds, self.candidates());
             let admitted: Vec<usize> = (0..forecasts.len())
                 .filter(|i| !judged.contains(i) && (trusted || self.tried.full.contains(i)))
                 .collect();

@@ -11,8 +11,9 @@ use crate::surrogate::Points;
 use crate::verify::MetricBound;
 
 use super::beliefs::Beliefs;
+use super::gain::{Gain, Openness};
 use super::level::{Allowance, Level, Tried};
-use super::model::{self, Gain, Models, PredictedFigure};
+use super::model::{self, Models, PredictedFigure};
 use super::strategy::{Ground, Incumbent, Judged, Learner, Proposal};
 use super::{Problem, SearchError, refine};
 
@@ -134,7 +135,7 @@ impl<'a> Search<'a> {
     }
 
     /// The problem's candidates, then the refined ones.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> + Clone {
         self.problem.candidates.iter().chain(&self.refined)
     }
 
@@ -271,11 +272,13 @@ impl<'a> Search<'a> {
     fn judged(&self) -> Vec<Judged> {
         let gain = Gain::prior(&self.problem.plan);
         let judge = |(index, evaluation): &(usize, Evaluation)| {
+            let candidate = self.candidate(*index);
+            let design = Openness::new(candidate.split_index, candidate.cost.upload_bytes.0);
             let value = |metric: Metric| evaluation.measurements().iter().find(|row| row.metric == metric);
             let expected = |bound: &MetricBound| {
                 let row = value(bound.metric)?;
                 let figure = PredictedFigure { metric: row.metric, value: row.value, sd: row.std_error };
-                Some((gain.expected(figure).value - bound.limit) / bound.limit.abs().max(1e-9))
+                Some((gain.expected(figure, design).value - bound.limit) / bound.limit.abs().max(1e-9))
             };
             let violation = self.problem.bounds.iter().filter_map(expected).fold(0.0, f64::max);
             let objective = value(Metric::Accuracy).map_or(0.0, |row| row.value);

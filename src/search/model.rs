@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::beliefs::{Belief, Beliefs};
+use super::gain::Gain;
 use super::level::Level;
 use crate::config::Objective;
 use crate::measurement::{Evaluation, Measurement, Metric, Outcome};
-use crate::protocol::Plan;
 use crate::space::Candidate;
 use crate::surrogate::{FitOptions, GaussianProcess, LeaveOneOut, Points, Prediction, Row, SurrogateError};
-use crate::verify::{MetricBound, Verdict};
+use crate::verify::MetricBound;
 
 /// Figures that are modelled, whether bounded or not.
 const MODELLED: [Metric; 5] = [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::SsimMean];
@@ -77,7 +77,7 @@ fn modelled(row: &Measurement) -> (f64, f64) {
 }
 
 /// A prediction of `metric` on its natural scale.
-fn natural(metric: Metric, prediction: Prediction) -> (f64, f64) {
+pub(super) fn natural(metric: Metric, prediction: Prediction) -> (f64, f64) {
     match metric {
         Metric::Accuracy => {
             let p = from_logit(prediction.mean);
@@ -147,7 +147,7 @@ impl Models {
         &self.diagnostics
     }
 
-    fn predict(&self, metric: Metric, candidate: &Candidate) -> Option<Prediction> {
+    pub(super) fn predict(&self, metric: Metric, candidate: &Candidate) -> Option<Prediction> {
         let (_, process) = self.processes.iter().find(|(m, _)| *m == metric)?;
         Some(process.predict(&Level::Full.of(&candidate.features()), candidate.split_index))
     }
@@ -165,7 +165,7 @@ impl Models {
     }
 
     /// What the solver sees: accuracy in logits, for a front also less mean PSNR, and the upper confidence limit that
-    /// verification is expected to find for each bounded figure.
+    /// verification is expected to find for each bounded figure, by what is expected of all designs.
     pub(super) fn beliefs<'p>(
         &self,
         points: &'p Points,
@@ -174,7 +174,7 @@ impl Models {
         gain: &Gain,
     ) -> Beliefs<'p> {
         let process = |metric| self.processes.iter().find(|(m, _)| *m == metric).map(|(_, process)| process.clone());
-        let leakage = |metric: Metric| Belief { process: process(metric), shift: gain.of(metric), sign: 1.0 };
+        let leakage = |metric: Metric| Belief { process: process(metric), shift: gain.shared(metric), sign: 1.0 };
         let accuracy = process(Metric::Accuracy);
         let mut objectives = vec![Belief { process: accuracy, shift: Prediction { mean: 0.0, sd: 0.0 }, sign: 1.0 }];
         if objective == Objective::Front {
@@ -210,87 +210,5 @@ fn diagnose(metric: Metric, measured: Vec<f64>, loo: &LeaveOneOut) -> Diagnostic
         },
         measured,
         coverage_90: loo.coverage_90,
-    }
-}
-
-/// What verification (more data, longer training, extension of the learning curve, a confidence margin) adds to a
-/// model's prediction: a normal belief per figure, which each verified design corrects.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Gain {
-    /// On the modelled scale: logits of accuracy, dB, SSIM.
-    beliefs: Vec<(Metric, Prediction)>,
-}
-
-impl Gain {
-    /// The plan's belief before any design was verified.
-    pub fn prior(plan: &Plan) -> Self {
-        let (mean, sd) = plan.expected_gain;
-        // Per decibel of the mean PSNR, from the quick search to the upper limits of verification, at conv3_1 of Fashion-MNIST.
-        const P95_PER_DB: f64 = 1.4;
-        const SSIM_PER_DB: f64 = 0.05;
-        const LOGIT_PER_DB: f64 = 0.1;
-        let scaled = |metric, factor: f64| (metric, Prediction { mean: mean * factor, sd: sd * factor });
-        Self {
-            beliefs: vec![
-                scaled(Metric::Accuracy, LOGIT_PER_DB),
-                scaled(Metric::PsnrMean, 1.0),
-                scaled(Metric::PsnrP95, P95_PER_DB),
-                scaled(Metric::PsnrMax, P95_PER_DB),
-                scaled(Metric::SsimMean, SSIM_PER_DB),
-            ],
-        }
-    }
-
-    /// What is added to a figure, on the modelled scale.
-    fn of(&self, metric: Metric) -> Prediction {
-        let known = self.beliefs.iter().find(|(m, _)| *m == metric);
-        known.map_or(Prediction { mean: 0.0, sd: 0.0 }, |&(_, gain)| gain)
-    }
-
-    /// The forecast of a figure's verification, on the modelled scale.
-    fn apply(&self, metric: Metric, prediction: Prediction) -> Prediction {
-        let gain = self.of(metric);
-        Prediction { mean: prediction.mean + gain.mean, sd: prediction.sd.hypot(gain.sd) }
-    }
-
-    /// What verification would find of a figure, on its natural scale: of a bounded one its upper confidence limit.
-    pub fn expected(&self, figure: PredictedFigure) -> PredictedFigure {
-        let modelled = match figure.metric {
-            Metric::Accuracy => {
-                let p = figure.value.clamp(0.01, 0.99);
-                Prediction { mean: to_logit(p), sd: figure.sd / (p * (1.0 - p)) }
-            }
-            _ => Prediction { mean: figure.value, sd: figure.sd },
-        };
-        let (value, sd) = natural(figure.metric, self.apply(figure.metric, modelled));
-        // No reconstruction is better than the image itself.
-        let value = if figure.metric == Metric::SsimMean { value.min(1.0) } else { value };
-        PredictedFigure { metric: figure.metric, value, sd }
-    }
-
-    /// Corrects the beliefs by what verification found (normal prior, normal observation).
-    pub fn learn(&mut self, models: &Models, candidate: &Candidate, verdict: &Verdict) {
-        for (metric, belief) in &mut self.beliefs {
-            let (Some(figure), Some(prediction)) = (verdict.figure(*metric), models.predict(*metric, candidate)) else {
-                continue;
-            };
-            let found = match *metric {
-                Metric::Accuracy => to_logit(figure.value),
-                _ => figure.upper.or(figure.extended).unwrap_or(figure.value),
-            };
-            // An attack that was stopped shows a lower bound: it can raise a belief, never lower it.
-            let found = match verdict.converged {
-                true => found,
-                false => found.max(prediction.mean + belief.mean),
-            };
-            let noise = (prediction.sd * prediction.sd + figure.std_error * figure.std_error).max(1e-12);
-            let prior = belief.sd * belief.sd;
-            let weight = prior / (prior + noise);
-            // Designs differ in how much they gain: what one of them shows never makes the belief certain.
-            *belief = Prediction {
-                mean: belief.mean + weight * (found - prediction.mean - belief.mean),
-                sd: (prior * (1.0 - weight)).sqrt().max(0.5 * belief.sd),
-            };
-        }
     }
 }

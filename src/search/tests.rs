@@ -163,7 +163,7 @@ const FLOOR: f64 = 5.0;
 const GAIN: f64 = 3.5;
 
 fn honest() -> MockEstimator {
-    MockEstimator { noise: 0.1, gain: GAIN, converges: true, linear: -2.0 }
+    MockEstimator { noise: 0.1, gain: GAIN, converges: true, linear: -2.0, open_from: usize::MAX }
 }
 
 /// The best accuracy that meets the limit for certain.
@@ -325,6 +325,16 @@ fn a_verification_above_the_limit_refutes_and_the_next_design_is_tried() {
         let chosen = &candidates[findings.chosen.unwrap()];
         assert!(truth(chosen.split_index, chosen.design.channels.depth()).1 + 2.0 * GAIN < 26.7);
     }
+}
+
+#[test]
+fn one_design_that_inversion_opens_does_not_condemn_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = || MockEstimator { open_from: 8, ..honest() };
+    let (findings, candidates) = solve(folder.path(), 29.0, mock, &Counter::default()).unwrap();
+    assert!(findings.verdicts.iter().any(|verdict| !verdict.holds), "none was surprising");
+    assert_eq!(findings.status, Status::Verified, "{:?}", findings.verdicts);
+    assert_eq!(candidates[findings.chosen.unwrap()].design.channels.depth(), 4);
 }
 
 #[test]
@@ -499,7 +509,7 @@ fn an_attack_that_was_stopped_never_lowers_the_belief() {
     let expected = |gain: &Gain| {
         let figures = findings.models.figures(&candidates[findings.chosen.unwrap()]);
         let figure = figures.into_iter().find(|f| f.metric == Metric::PsnrMean).unwrap();
-        gain.expected(figure).value
+        gain.expected(figure, Openness::new(0, 1)).value
     };
     assert!(!findings.verdicts.is_empty());
     assert!(expected(&findings.gain) >= expected(&Gain::prior(&Plan::of(EffortLevel::Quick))) - 1e-9);

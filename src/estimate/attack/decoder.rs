@@ -15,7 +15,7 @@ use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Floors, Gallery, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
 use crate::nn::{Network, NnError};
-use crate::protocol::{ImageLoss, Training};
+use crate::protocol::{ImageLoss, ScoredPart, Training};
 
 /// By how much (dB) an attack in training must exceed a limit to settle that it is broken.
 const SETTLED_BY: f64 = 1.0;
@@ -101,7 +101,10 @@ impl<'a> DecoderAttack<'a> {
             let gallery = || Gallery::pick(&scores, &reconstructions, &originals, self.laboratory);
             if !training.validated {
                 let (rows, gallery) = (scores.rows(request, labels)?, Some(gallery()));
-                let reconstructions = Reconstructions { scored: reconstructions, validation: Vec::new() };
+                // In a search the scored images are the validation images.
+                let known = request.protocol.scored_part == ScoredPart::Validation;
+                let validation = if known { reconstructions.clone() } else { Vec::new() };
+                let reconstructions = Reconstructions { scored: reconstructions, validation };
                 return Ok(Attack { rows, gallery, curves: None, reconstructions });
             }
             let predicted = bench.predict_validation(net.as_mut())?;

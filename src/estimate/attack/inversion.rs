@@ -37,7 +37,7 @@ use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
 use crate::measurement::Metric;
 use crate::nn::{Inverse, NnError};
-use crate::protocol::Descent;
+use crate::protocol::{Descent, Schedule};
 
 /// What a schedule may begin with: from the decoder's reconstruction where there is an anchor, and from grey.
 const STARTS: [(Prior, Rule); 7] = [
@@ -111,7 +111,7 @@ fn failed(request: &Request<'_>, source: NnError) -> EstimateError {
 }
 
 /// What serves validation images best.
-struct Schedule {
+struct Route {
     /// The cycles that led to the best reconstructions; none where no descent improved on its start.
     cycles: Vec<Cycle>,
     /// Whether they begin with the decoder's reconstructions.
@@ -120,6 +120,15 @@ struct Schedule {
     curve: LearningCurve,
     /// The validation images, reconstructed.
     found: Vec<f32>,
+}
+
+impl Route {
+    /// One cycle of a weak prior, found without trials.
+    fn sketch(steps: usize, anchored: bool) -> Self {
+        let prior = Prior { variation: 1e-3, anchor: anchored.then_some(1e-4) };
+        let cycles = vec![Cycle { prior, rule: Rule::BarzilaiBorwein, steps }];
+        Self { cycles, anchored, curve: LearningCurve::new(FLAT_DB), found: Vec::new() }
+    }
 }
 
 /// Every image's descent on the validation images, whose truth the attacker knows.
@@ -154,7 +163,7 @@ impl Trials<'_, '_> {
     }
 
     /// Finds a schedule: the best of several priors, then ever weaker ones while they serve, then cycles as long as all before.
-    fn schedule(&mut self, descent: Descent) -> Result<Schedule, Halt> {
+    fn schedule(&mut self, descent: Descent) -> Result<Route, Halt> {
         let stronger = |a: Trial, b: Trial| if b.psnr > a.psnr { b } else { a };
         let steps = descent.steps;
         let mut last: Option<Trial> = None;
@@ -179,19 +188,19 @@ impl Trials<'_, '_> {
         let start = self.descender.start(self.sought, anchored);
         let mut curve = LearningCurve::new(FLAT_DB);
         curve.push(mean_psnr(&start, self.originals, self.laboratory).map_err(Halt::Told)?);
-        let mut schedule = Schedule { cycles: Vec::new(), anchored, curve, found: start };
+        let mut route = Route { cycles: Vec::new(), anchored, curve, found: start };
         let (mut passed, mut done) = (Vec::new(), 0);
         loop {
             passed.push(last.cycle);
             done += last.cycle.steps;
-            if schedule.curve.push(last.psnr) {
-                schedule.cycles.clone_from(&passed);
-                schedule.found.clone_from(&last.images);
+            if route.curve.push(last.psnr) {
+                route.cycles.clone_from(&passed);
+                route.found.clone_from(&last.images);
             }
             let longest = descent.longest();
-            let settled = done >= longest && schedule.curve.left_to_gain().is_some();
-            if schedule.curve.is_flat() || settled || done >= longest << UNSETTLED {
-                return Ok(schedule);
+            let settled = done >= longest && route.curve.left_to_gain().is_some();
+            if route.curve.is_flat() || settled || done >= longest << UNSETTLED {
+                return Ok(route);
             }
             let same = Cycle { steps: done, ..last.cycle };
             let weaker = Cycle { prior: same.prior.weaker(), ..same };
@@ -248,19 +257,22 @@ impl Estimator for InversionAttack<'_> {
         let (laboratory, tell_trials) = (self.laboratory, |steps: usize| tell((steps * tried).min(trials)));
         let mut on_known =
             Trials { descender: &mut descender, laboratory, sought: &known, originals, spent: 0, tell: &tell_trials };
-        let schedule = on_known.schedule(self.descent).map_err(halted)?;
+        let route = match self.descent.schedule {
+            Schedule::Tried => on_known.schedule(self.descent).map_err(halted)?,
+            Schedule::Fixed => Route::sketch(self.descent.steps, anchors.is_some()),
+        };
 
         let seen = self.features(&bench, &bench.scored, count)?;
         let unknown = Sought { count, seen, anchor: anchors.map(|(_, scored)| scored) };
-        let mut scored = descender.start(&unknown, schedule.anchored);
+        let mut scored = descender.start(&unknown, route.anchored);
         let mut done = 0;
-        for &cycle in &schedule.cycles {
+        for &cycle in &route.cycles {
             let tell = |step| tell(trials + (done + step) * count);
             descender.descend(&mut scored, &unknown, cycle, &tell).map_err(halted)?;
             done += cycle.steps;
         }
         // A descent that gains nothing on the decoder has ended, too.
-        let curve = &schedule.curve;
+        let curve = &route.curve;
         let left = if curve.is_flat() { Some(curve.left_to_gain().unwrap_or(0.0)) } else { curve.left_to_gain() };
         let originals = bench.scored_images();
         let scores = Scores::new(&scored, &originals, self.laboratory)?;
@@ -273,7 +285,7 @@ impl Estimator for InversionAttack<'_> {
         let seconds = begin.elapsed().as_secs_f64();
         measurements.iter_mut().for_each(|row| row.seconds = seconds);
         let gallery = Some(Gallery::pick(&scores, &scored, &originals, self.laboratory));
-        let reconstructions = Some(Reconstructions { validation: schedule.found, scored });
+        let reconstructions = Some(Reconstructions { validation: route.found, scored });
         Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions })
     }
 }

@@ -14,9 +14,9 @@ use crate::space::ChannelChoice;
 ///
 /// Each has rows of its own: `psnr_mean` and the like are the decoder's, `linear_psnr_mean` and `kernel_psnr_mean` and the like
 /// those of the attacks in closed form, `inversion_gain_mean` and the like what white-box inversion adds to the decoder. Where
-/// figures choose between designs, in the search, the decoder's are raised to those in closed form: a short training may lose to
-/// them, and a design must not look private by that. Where figures are claims they stand as they are, and
-/// [`crate::verify`] takes the largest.
+/// figures choose between designs, in the search, the decoder's are raised to those in closed form, and by what a short inversion
+/// of a few images gains on it: a short training may lose to them, and a design must not look private by that. Where figures are
+/// claims they stand as they are, and [`crate::verify`] takes the largest.
 #[derive(Debug)]
 pub struct AttackLadder<'a> {
     laboratory: &'a Laboratory,
@@ -91,6 +91,9 @@ impl<'a> AttackLadder<'a> {
         let left = |rows: &[Measurement]| Some(value(rows, Metric::PsnrMeanExtended)? - value(rows, Metric::PsnrMean)?);
         let further =
             left(&inversion.measurements).zip(left(rows)).map_or(0.0, |(inversion, decoder)| inversion - decoder);
+        if request.protocol.scored_part == ScoredPart::Validation {
+            raise_by_inversion(rows);
+        }
         let ended = value(&inversion.measurements, Metric::AttackConverged).is_some_and(|converged| converged > 0.5);
         for row in rows {
             match row.metric {
@@ -169,6 +172,21 @@ fn raise(row: &mut Measurement, closed: &[Measurement]) {
     }
 }
 
+/// Raises a decoder's figures by what inversion gains on them, where it does.
+fn raise_by_inversion(rows: &mut [Measurement]) {
+    for at in 0..rows.len() {
+        let name = rows[at].metric.inversion_gain();
+        let gain = rows.iter().find(|row| Some(row.metric) == name && row.value > 0.0).cloned();
+        if let Some(gain) = gain {
+            rows[at].value += gain.value;
+            if rows[at].metric == Metric::SsimMean {
+                rows[at].value = rows[at].value.min(1.0);
+            }
+            rows[at].std_error = rows[at].std_error.hypot(gain.std_error);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +216,22 @@ mod tests {
         assert_eq!(found, rows([20.0, 0.7, 0.73, 1.0]));
         aim_at_ssim(&mut found, &rows([25.0, 0.65, 0.66, 0.0]));
         assert_eq!(found, rows([20.0, 0.7, 0.73, 0.0]));
+    }
+
+    #[test]
+    fn what_inversion_gains_raises_a_figure_that_chooses_and_a_loss_lowers_none() {
+        let mut rows = vec![
+            row(Metric::PsnrMean, 20.0),
+            row(Metric::PsnrP95, 25.0),
+            row(Metric::SsimMean, 0.6),
+            row(Metric::InversionGainMean, 3.0),
+            row(Metric::InversionGainTail, -1.0),
+            row(Metric::InversionGainSsim, 0.1),
+        ];
+        raise_by_inversion(&mut rows);
+        let values: Vec<f64> = rows.iter().map(|row| row.value).collect();
+        assert_eq!(values, [23.0, 25.0, 0.7, 3.0, -1.0, 0.1]);
+        assert!((rows[0].std_error - 0.02f64.sqrt()).abs() < 1e-12);
     }
 
     #[test]

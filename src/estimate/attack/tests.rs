@@ -91,7 +91,7 @@ fn inversion_recovers_images_from_many_features_without_a_decoder() {
     let folder = tempfile::tempdir().unwrap();
     let laboratory = laboratory(folder.path());
     let all = design(&(0..64).collect::<Vec<u16>>());
-    let attack = InversionAttack::new(&laboratory, Descent { steps: 100, doublings: 1 }, None);
+    let attack = InversionAttack::new(&laboratory, Descent::tried(100, 1), None);
     let found = attack.estimate(&request(&all), &Silent).unwrap();
     let psnr = mean(&found, Metric::PsnrMean);
     assert!(psnr > laboratory.floors().unwrap().best_constant + 15.0, "{psnr}");
@@ -106,7 +106,7 @@ fn features_that_carry_nothing_give_no_attack_anything() {
     let nothing = floors.best_constant.max(floors.mean_colour) + 0.5;
     let decoder = DecoderAttack::new(&laboratory).estimate(&request(&dead), &Silent).unwrap();
     let start = decoder.reconstructions.clone();
-    let descent = Descent { steps: 50, doublings: 1 };
+    let descent = Descent::tried(50, 1);
     let inversion = InversionAttack::new(&laboratory, descent, start.as_ref());
     let found = [
         mean(&LinearAttack::new(&laboratory).estimate(&request(&dead), &Silent).unwrap(), Metric::LinearPsnrMean),
@@ -168,7 +168,7 @@ fn what_is_recovered_of_an_image_depends_on_no_other_evaluation_image() {
         let laboratory = laboratory_on(folder.path(), evaluation);
         let decoder = DecoderAttack::new(&laboratory).estimate(&request(&design), &Silent).unwrap();
         let start = decoder.reconstructions.unwrap();
-        let descent = Descent { steps: 40, doublings: 1 };
+        let descent = Descent::tried(40, 1);
         let inversion = InversionAttack::new(&laboratory, descent, Some(&start));
         let inverted = inversion.estimate(&request(&design), &Silent).unwrap().reconstructions.unwrap();
         [start, inverted].map(|found| found.scored[..SHARED * 3 * SIDE * SIDE].to_vec())
@@ -185,7 +185,7 @@ fn verification_inverts_where_the_attacker_knows_the_net_and_nowhere_else() {
     let laboratory = laboratory(folder.path());
     let design = design(&[1, 5, 9, 30]);
     let attack = Training { epochs: 10, doublings: 4, ..protocol().attack };
-    let inversion = Some(Inversion { images: 8, descent: Descent { steps: 20, doublings: 1 } });
+    let inversion = Some(Inversion { images: 8, descent: Descent::tried(20, 1) });
     let request = Request { protocol: Protocol { attack, inversion, ..protocol() }, ..request(&design) };
     let gain = |attacker: Attacker| {
         let found = AttackLadder::new(&laboratory, attacker).estimate(&request, &Silent).unwrap().measurements;
