@@ -6,6 +6,7 @@ mod channels;
 mod check;
 mod error;
 mod exported;
+mod init;
 mod insight;
 mod interrupt;
 mod measure;
@@ -30,6 +31,7 @@ pub use error::{AppError, exit};
 /// [`AppError`], whose [`AppError::exit_code`] the program ends with.
 pub fn run(cli: Cli) -> Result<u8, AppError> {
     match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Optimize(args) => optimize::run(&args),
         Command::Measure(args) => measure::run(&args),

@@ -31,6 +31,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first space and budget for a folder of images
+    Init(InitArgs),
     /// Validate a budget and say what a study of it would do, without training
     Check(CheckArgs),
     /// Search, verify and report the best local net within a budget (the main job; run again to resume)
@@ -68,6 +70,24 @@ pub struct AssetArgs {
     /// Safetensors file of the backbone, in place of the space's
     #[arg(long, value_name = "PATH")]
     pub weights: Option<PathBuf>,
+}
+
+/// `privynet init`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  privynet init --data ~/photos --out my-space\n\nThe folder holds CLASS/*.jpg|png|webp, or that in `train` and \
+    `test` (and `val`). Nothing is overwritten."
+)]
+pub struct InitArgs {
+    /// Folder of the images
+    #[arg(long, value_name = "FOLDER")]
+    pub data: PathBuf,
+    /// Safetensors file of a VGG-16; the repository's own where absent
+    #[arg(long, value_name = "FILE")]
+    pub backbone: Option<PathBuf>,
+    /// Where space.yaml and budget.yaml go
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub out: PathBuf,
 }
 
 /// What computes.
@@ -455,7 +475,7 @@ pub struct ExportArgs {
 pub struct FeaturesArgs {
     /// An exported package
     pub package: PathBuf,
-    /// JPEG or PNG files
+    /// JPEG, PNG or WebP files
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
     /// Folder for the features (NumPy files); beside each image where absent

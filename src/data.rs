@@ -5,19 +5,23 @@
 //! IDX files or class folders, refuses (or removes) images that are in two of them, pads, and puts each part into
 //! an order in which every prefix is nearly class-balanced, so that a cheaper measurement is one on the first n.
 
+mod decode;
 mod error;
 mod folder;
 mod idx;
 mod images;
 mod prepare;
 mod spec;
+mod survey;
 
 use std::fmt;
 
+pub use decode::{Fit, Resize, RgbImage, read_rgb};
 pub use error::DataError;
-pub use folder::{RgbImage, image_files, read_rgb};
+pub use folder::image_files;
 pub use images::{ImageSet, Region};
 pub use spec::{Duplicates, PartsSpec, Source};
+pub use survey::{ClassFolders, Survey};
 
 use prepare::Raw;
 
@@ -147,8 +151,8 @@ pub fn load(spec: &PartsSpec) -> Result<Parts, DataError> {
 fn read(source: &Source, part: Part, class_names: Option<&[String]>) -> Result<Raw, DataError> {
     match source {
         Source::Idx { images, labels } => idx::read(images, labels, part, class_names.map(<[String]>::len)),
-        Source::ImageFolder { root, skip_per_class, take_per_class } => {
-            folder::read(root, part, *skip_per_class, *take_per_class)
+        Source::ImageFolder { root, skip_per_class, take_per_class, resize } => {
+            folder::read(root, part, *skip_per_class, *take_per_class, *resize)
         }
     }
 }
@@ -284,7 +288,7 @@ mod tests {
                 let image = image::RgbImage::from_pixel(16, 16, image::Rgb([colour; 3]));
                 image.save(folder.join("0.png")).unwrap();
             }
-            Source::ImageFolder { root: root.path().join(part), skip_per_class: 0, take_per_class: None }
+            Source::ImageFolder { root: root.path().join(part), skip_per_class: 0, take_per_class: None, resize: None }
         };
         let mut spec = PartsSpec {
             training: folder("a", &["cat", "dog"]),

@@ -44,6 +44,9 @@ pub enum ExportError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// An image that can't be read.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
     /// An image that the local net can't take.
     #[error("{}: {problem}", path.display())]
     Image {

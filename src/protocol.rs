@@ -368,7 +368,7 @@ impl Plan {
                 verification_seeds: 1,
                 verification_attempts: 3,
                 improves: false,
-                expected_gain: (4.0, 0.8),
+                expected_gain: (3.5, 0.8),
             },
             EffortLevel::Standard => Self {
                 screening: Some(Fidelity::Quick),

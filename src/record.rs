@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Attacker, PrecisionEntry};
+use crate::data::Resize;
 use crate::estimate::Floors;
 use crate::measurement::{DesignId, Evaluation, Measurement, Metric};
 use crate::search::{Diagnostics, Gain, Openness, PredictedFigure, Relaxation, Status};
@@ -194,6 +195,9 @@ pub struct Provenance {
     pub data_hash: String,
     /// Images in the three parts.
     pub images: [usize; 3],
+    /// How images of any size became squares, where they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Resize>,
     /// Side of the images, padding included.
     pub image_side: usize,
     /// Rows and columns of the images before padding.

@@ -65,6 +65,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         design: chosen.design.clone(),
         selection: chosen.selection.clone(),
         preprocessing: Preprocessing {
+            resize: p.resize,
             side: p.image_side,
             content: p.content,
             scale: 255.0,

@@ -190,6 +190,7 @@ fn provenance(args: &OptimizeArgs, budget: &BudgetFile, assets: &Assets, device:
         weights_hash: assets.backbone.hash().to_hex().to_string(),
         data_hash: parts.hash.clone(),
         images: [parts.training.len(), parts.validation.len(), parts.evaluation.len()],
+        resize: assets.file.data.resize,
         image_side: parts.evaluation.side(),
         content: [parts.evaluation.content().height, parts.evaluation.content().width],
         classes: parts.class_names.clone(),

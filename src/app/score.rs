@@ -47,7 +47,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<u8, AppError> {
 }
 
 fn score(name: String, original: &Path, reconstruction: &Path) -> Result<Scored, AppError> {
-    let [truth, guess] = [original, reconstruction].map(data::read_rgb);
+    let [truth, guess] = [original, reconstruction].map(|path| data::read_rgb(path, None));
     let (truth, guess) = (truth?, guess?);
     if (truth.width, truth.height) != (guess.width, guess.height) {
         let problem = format!(

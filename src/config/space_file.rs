@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, relative_to, yaml};
 use crate::backbone::Architecture;
-use crate::data::{Duplicates, PartsSpec, Source};
+use crate::data::{Duplicates, PartsSpec, Resize, SIDE_MULTIPLE, Source};
+
+/// Largest side that images are resized to.
+const MOST_SIDE: usize = 1024;
 
 /// A search space as written; paths are made relative to the working folder.
 #[derive(Debug, Clone, Deserialize)]
@@ -115,7 +118,7 @@ impl Default for PrecisionEntry {
 pub enum DataFormat {
     /// Pairs of IDX files (images, labels), plain or gzip.
     Idx,
-    /// Folders `CLASS/*.jpg` or `*.png`.
+    /// Folders `CLASS/*.jpg`, `*.png` or `*.webp`.
     ImageFolder,
 }
 
@@ -128,6 +131,8 @@ pub struct DataEntry {
     /// The folder that the parts' paths start from; the space's own folder where absent.
     #[serde(default = "here")]
     pub path: PathBuf,
+    /// How images of any size become squares (image folder); where absent, they must be.
+    pub resize: Option<Resize>,
     /// Images are padded to squares of this side, centred, in black.
     pub pad_to: Option<usize>,
     /// Names of the classes, in the order of their labels (IDX); folder names otherwise.
@@ -197,6 +202,7 @@ impl SpaceFile {
                     root: path(&part.folder),
                     skip_per_class: part.skip_per_class,
                     take_per_class: part.per_class,
+                    resize: self.data.resize,
                 },
             }
         };
@@ -274,6 +280,20 @@ impl SpaceFile {
         for (field, count) in counted {
             if count > 1_000_000 {
                 return Err(error(format!("selections.{field}"), &count, "at most 1000000 draws"));
+            }
+        }
+        if let Some(resize) = self.data.resize {
+            let field = || "data.resize".to_owned();
+            if self.data.format != DataFormat::ImageFolder {
+                return Err(error(field(), &resize.to, "only images of an image-folder can be resized"));
+            }
+            if resize.to == 0
+                || resize.to > MOST_SIDE
+                || !resize.to.is_multiple_of(SIDE_MULTIPLE) && self.data.pad_to.is_none()
+            {
+                let accepted =
+                    format!("`to` must be a multiple of {SIDE_MULTIPLE} from {SIDE_MULTIPLE} to {MOST_SIDE}");
+                return Err(error(field(), &resize.to, &accepted));
             }
         }
         for (name, part) in [

@@ -97,7 +97,11 @@ pub enum DataError {
         classes: usize,
     },
     /// Height and width differ.
-    #[error("`{}`: images must be square, found {width}×{height}", path.display())]
+    #[error(
+        "`{}`: images must be square, found {width}×{height}; in image folders `resize: {{to: SIDE}}` under `data` in the space \
+         makes them so",
+        path.display()
+    )]
     NotSquare {
         /// The file.
         path: PathBuf,
@@ -106,10 +110,16 @@ pub enum DataError {
         /// Height in pixels.
         height: usize,
     },
+    /// An image through which one sees: what would be behind it?
+    #[error("`{}` is transparent in places: save it on a background", path.display())]
+    Transparent {
+        /// The file.
+        path: PathBuf,
+    },
     /// An image of another size than the first one.
     #[error(
-        "`{}` is {width}×{height}, but the images before it are {side}×{side}: all must have the same \
-         size",
+        "`{}` is {width}×{height}, but the images before it are {side}×{side}: all must have the same size, or the space \
+         says `resize: {{to: {side}}}` under `data`",
         path.display()
     )]
     SizeDiffers {

@@ -1,17 +1,23 @@
-//! A folder with one folder of JPEG or PNG files per class.
+//! A folder with one folder of JPEG, PNG or WebP files per class.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
+use super::decode::{Resize, dimensions, square};
 use super::prepare::{Origin, Raw};
 use super::{DataError, MAX_PART_BYTES, Part};
 
 /// Reads the images of a part: `take` of each class after the first `skip`, in the order of their names.
-/// Files with other endings than jpg, jpeg and png are passed over.
-pub(super) fn read(root: &Path, part: Part, skip: usize, take: Option<usize>) -> Result<Raw, DataError> {
+/// Files with other endings than jpg, jpeg, png and webp are passed over. Without a rule to resize by, all must be squares of one size.
+pub(super) fn read(
+    root: &Path,
+    part: Part,
+    skip: usize,
+    take: Option<usize>,
+    resize: Option<Resize>,
+) -> Result<Raw, DataError> {
     let classes: Vec<PathBuf> = visible(root)?.into_iter().filter(|path| path.is_dir()).collect();
     if classes.is_empty() {
         return Err(DataError::NoClasses { root: root.to_path_buf() });
@@ -35,7 +41,7 @@ pub(super) fn read(root: &Path, part: Part, skip: usize, take: Option<usize>) ->
     let Some(first) = files.first() else {
         return Err(DataError::EmptyClass { part, class: class_names[0].clone() });
     };
-    let [width, height] = dimensions(first)?;
+    let [width, height] = resize.map_or_else(|| dimensions(first), |resize| Ok([resize.to; 2]))?;
     if width != height {
         return Err(DataError::NotSquare { path: first.clone(), width, height });
     }
@@ -50,7 +56,7 @@ pub(super) fn read(root: &Path, part: Part, skip: usize, take: Option<usize>) ->
     let failures: Vec<DataError> = pixels
         .par_chunks_exact_mut(size)
         .zip(&files)
-        .filter_map(|(out, path)| decode(path, width, out).err())
+        .filter_map(|(out, path)| square(path, width, resize, out).err())
         .collect();
     match failures.into_iter().next() {
         Some(error) => Err(error),
@@ -61,7 +67,7 @@ pub(super) fn read(root: &Path, part: Part, skip: usize, take: Option<usize>) ->
 }
 
 /// The entries of a folder whose names do not start with a dot, sorted by name.
-fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let fail = |source| DataError::Read { path: folder.to_path_buf(), source };
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(fail)? {
@@ -74,67 +80,21 @@ fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
-fn file_name(path: &Path) -> String {
+pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
-    ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    ["jpg", "jpeg", "png", "webp"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-/// The JPEG and PNG files of a folder, sorted by name.
+/// The JPEG, PNG and WebP files of a folder, sorted by name.
 ///
 /// # Errors
 /// [`DataError::Read`] where it can't be listed.
 pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(visible(folder)?.into_iter().filter(|path| is_image(path)).collect())
-}
-
-/// An image of any size.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RgbImage {
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// RGB bytes, row by row.
-    pub pixels: Vec<u8>,
-}
-
-/// Decodes one image.
-///
-/// # Errors
-/// [`DataError::Read`] or [`DataError::Decode`].
-pub fn read_rgb(path: &Path) -> Result<RgbImage, DataError> {
-    let decoded = open(path)?.decode().map_err(|source| DataError::Decode { path: path.to_path_buf(), source })?;
-    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
-    Ok(RgbImage { width, height, pixels: decoded.into_rgb8().into_raw() })
-}
-
-fn open(path: &Path) -> Result<ImageReader<std::io::BufReader<fs::File>>, DataError> {
-    let fail = |source| DataError::Read { path: path.to_path_buf(), source };
-    ImageReader::open(path).map_err(fail)?.with_guessed_format().map_err(fail)
-}
-
-/// Width and height, from the file's header.
-fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
-    let (width, height) =
-        open(path)?.into_dimensions().map_err(|source| DataError::Decode { path: path.to_path_buf(), source })?;
-    Ok([width as usize, height as usize])
-}
-
-/// Decodes a square image of the given side into RGB bytes; the size is checked before its pixels are read.
-fn decode(path: &Path, side: usize, out: &mut [u8]) -> Result<(), DataError> {
-    let fail = |source| DataError::Decode { path: path.to_path_buf(), source };
-    let decoder = open(path)?.into_decoder().map_err(fail)?;
-    let (width, height) = decoder.dimensions();
-    let (width, height) = (width as usize, height as usize);
-    if (width, height) != (side, side) {
-        return Err(DataError::SizeDiffers { path: path.to_path_buf(), width, height, side });
-    }
-    out.copy_from_slice(&DynamicImage::from_decoder(decoder).map_err(fail)?.into_rgb8());
-    Ok(())
 }
 
 #[cfg(test)]
@@ -153,7 +113,7 @@ mod tests {
     }
 
     fn message(root: &Path, skip: usize, take: Option<usize>) -> String {
-        read(root, Part::Training, skip, take).unwrap_err().to_string()
+        read(root, Part::Training, skip, take, None).unwrap_err().to_string()
     }
 
     #[test]
@@ -164,12 +124,24 @@ mod tests {
         }
         fs::write(root.path().join("cat/notes.txt"), "not an image").unwrap();
         fs::write(root.path().join("cat/.hidden.png"), "not an image").unwrap();
-        let raw = read(root.path(), Part::Training, 1, Some(2)).unwrap();
+        let raw = read(root.path(), Part::Training, 1, Some(2), None).unwrap();
         assert_eq!(raw.class_names, Some(vec!["cat".into(), "dog".into()]));
         assert_eq!(raw.labels, [0, 0, 1, 1]);
         let firsts: Vec<&[u8]> = raw.pixels.chunks_exact(16 * 16 * 3).map(|image| &image[..3]).collect();
         assert_eq!(firsts, [[1, 3, b'c'], [2, 3, b'c'], [1, 3, b'd'], [2, 3, b'd']]);
-        assert_eq!(read(root.path(), Part::Training, 1, None).unwrap().labels.len(), 8);
+        assert_eq!(read(root.path(), Part::Training, 1, None, None).unwrap().labels.len(), 8);
+    }
+
+    #[test]
+    fn images_of_any_size_become_squares_by_the_rule() {
+        let root = tempfile::tempdir().unwrap();
+        write_class(root.path(), "a", 2, 48);
+        RgbImage::from_pixel(64, 40, Rgb([9, 9, 9])).save(root.path().join("a/02.png")).unwrap();
+        let resize = Some(Resize { to: 32, fit: super::super::Fit::Crop });
+        let raw = read(root.path(), Part::Training, 0, None, resize).unwrap();
+        assert_eq!((raw.side, raw.pixels.len()), (32, 3 * 32 * 32 * 3));
+        let firsts: Vec<&[u8]> = raw.pixels.chunks_exact(32 * 32 * 3).map(|image| &image[..3]).collect();
+        assert_eq!(firsts, [[0, 1, b'a'], [1, 1, b'a'], [9, 9, 9]]);
     }
 
     #[test]

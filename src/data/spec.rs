@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::Resize;
+
 /// Where the images of one part are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -12,7 +14,7 @@ pub enum Source {
         /// The label file.
         labels: PathBuf,
     },
-    /// A folder `CLASS/IMAGE` of JPEG or PNG files; classes and files are taken in the order of their names.
+    /// A folder `CLASS/IMAGE` of JPEG, PNG or WebP files; classes and files are taken in the order of their names.
     ImageFolder {
         /// The folder that holds one folder per class.
         root: PathBuf,
@@ -20,6 +22,8 @@ pub enum Source {
         skip_per_class: usize,
         /// Images of each class to take then; all if absent.
         take_per_class: Option<usize>,
+        /// How images of any size become squares; where absent, all must be squares of one size.
+        resize: Option<Resize>,
     },
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Attacker, FloatPrecision};
+use crate::data::Resize;
 use crate::measurement::Metric;
 use crate::record::CostRecord;
 use crate::search::Status;
@@ -78,6 +79,9 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
+    /// How a photograph of any size becomes an image of the content's size, where it was so for the study.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Resize>,
     /// Side of the net's square input.
     pub side: usize,
     /// Rows and columns of the images before padding.

@@ -9,6 +9,7 @@ use super::manifest::{MANIFEST_FILE, MANIFEST_VERSION, Manifest};
 use super::tensors::{self, Array};
 use crate::backbone::{Architecture, Backbone, LocalNet, read_local_net};
 use crate::config::FloatPrecision;
+use crate::data::read_rgb;
 use crate::nn::{Device, Frozen};
 
 /// The local net's weights.
@@ -149,26 +150,25 @@ impl Package {
             .collect())
     }
 
-    /// Reads a JPEG or PNG file as RGB bytes that [`Package::features`] takes.
+    /// Reads a JPEG, PNG or WebP file as RGB bytes that [`Package::features`] takes, resized as the study's images were.
     ///
     /// # Errors
-    /// [`ExportError::Image`] for a file that is no image or has another size.
+    /// [`ExportError::Data`] for a file that is no image, [`ExportError::Image`] for one of another size where none are resized.
     pub fn read_image(&self, path: &Path) -> Result<Vec<u8>, ExportError> {
-        let error = |problem: String| ExportError::Image { path: path.to_owned(), problem };
-        let image = image::open(path).map_err(|e| error(format!("is not a readable JPEG or PNG image: {e}")))?;
         let p = &self.manifest.preprocessing;
-        let [height, width] = p.content.map(|n| n as u32);
-        let size = (image.width(), image.height());
-        let side = p.side as u32;
-        if size != (width, height) && size != (side, side) {
-            return Err(error(format!(
+        let image = read_rgb(path, p.resize)?;
+        let [height, width] = p.content;
+        let size = (image.width, image.height);
+        if size != (width, height) && size != (p.side, p.side) {
+            let problem = format!(
                 "is {}×{}; this package takes {width}×{height}{}: resize it first",
                 size.0,
                 size.1,
-                if side == width { String::new() } else { format!(" or {side}×{side}") }
-            )));
+                if p.side == width { String::new() } else { format!(" or {0}×{0}", p.side) }
+            );
+            return Err(ExportError::Image { path: path.to_owned(), problem });
         }
-        Ok(image.to_rgb8().into_raw())
+        Ok(image.pixels)
     }
 }
 

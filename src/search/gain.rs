@@ -48,10 +48,10 @@ struct Surprise {
 #[derive(Debug, Clone, PartialEq)]
 struct Belief {
     metric: Metric,
-    /// Of all designs alike.
+    /// The mean of all designs.
     shared: Prediction,
-    /// How far from that a finding may lie and still say something of all designs.
-    credible: f64,
+    /// How designs differ from that: a standard deviation.
+    own: f64,
     surprises: Vec<Surprise>,
 }
 
@@ -68,11 +68,12 @@ impl Belief {
 
     fn of(&self, design: Openness) -> Prediction {
         let surprise = self.surprise(design);
-        Prediction { mean: self.shared.mean + surprise.mean, sd: self.shared.sd.hypot(surprise.sd) }
+        Prediction { mean: self.shared.mean + surprise.mean, sd: self.shared.sd.hypot(self.own).hypot(surprise.sd) }
     }
 }
 
-/// What verification adds to a model's prediction: a normal belief per figure, which each verified design corrects.
+/// What verification adds to a model's prediction: a normal belief per figure, which each verified design corrects. As much of its
+/// variance is of the designs' mean as of each design: what one of them shows never settles it for the others.
 ///
 /// Designs differ in what they gain most where inversion takes hold, which more features than pixels to be found make it do
 /// at once. A finding far from what was expected is therefore taken as one of designs that let as much through, and says little
@@ -85,13 +86,13 @@ impl Gain {
     pub fn prior(plan: &Plan) -> Self {
         let (mean, sd) = plan.expected_gain;
         // Per decibel of the mean PSNR, from the quick search to the upper limits of verification, at conv3_1 of Fashion-MNIST.
-        const P95_PER_DB: f64 = 1.4;
+        const P95_PER_DB: f64 = 1.75;
         const SSIM_PER_DB: f64 = 0.05;
         const LOGIT_PER_DB: f64 = 0.1;
         let scaled = |(metric, factor): (Metric, f64)| Belief {
             metric,
-            shared: Prediction { mean: mean * factor, sd: sd * factor },
-            credible: 2.0 * sd * factor,
+            shared: Prediction { mean: mean * factor, sd: sd * factor * std::f64::consts::FRAC_1_SQRT_2 },
+            own: sd * factor * std::f64::consts::FRAC_1_SQRT_2,
             surprises: Vec::new(),
         };
         let factors = [
@@ -108,9 +109,10 @@ impl Gain {
         self.0.iter().find(|belief| belief.metric == metric)
     }
 
-    /// What is added to a figure of any design, on the modelled scale.
+    /// What is added to a figure of any design that is no surprise, on the modelled scale.
     pub(super) fn shared(&self, metric: Metric) -> Prediction {
-        self.belief(metric).map_or(Prediction { mean: 0.0, sd: 0.0 }, |belief| belief.shared)
+        let any = |belief: &Belief| Prediction { sd: belief.shared.sd.hypot(belief.own), ..belief.shared };
+        self.belief(metric).map_or(Prediction { mean: 0.0, sd: 0.0 }, any)
     }
 
     /// Adds to the forecasts of bounded figures, which are by what is expected of all designs, what surprises say of each.
@@ -163,17 +165,13 @@ impl Gain {
             let expected = prediction.mean + belief.of(design).mean;
             // An attack that was stopped shows a lower bound: it can raise a belief, never lower it.
             let beyond = if verdict.converged { found - expected } else { (found - expected).max(0.0) };
-            let noise = (prediction.sd * prediction.sd + figure.std_error * figure.std_error).max(1e-12);
             let prior = belief.shared.sd * belief.shared.sd;
-            let weight = prior / (prior + noise);
-            let credible = belief.credible.hypot(2.0 * prediction.sd);
+            let noise = belief.own.powi(2) + prediction.sd.powi(2) + figure.std_error.powi(2);
+            let weight = prior / (prior + noise).max(1e-12);
+            let credible = 2.0 * (prior + noise).sqrt();
             let learnt = weight * beyond.clamp(-credible, credible);
             let known = belief.surprise(design).mean;
-            // Designs differ in how much they gain: what one of them shows never makes the belief certain.
-            belief.shared = Prediction {
-                mean: belief.shared.mean + learnt,
-                sd: (prior * (1.0 - weight)).sqrt().max(0.5 * belief.shared.sd),
-            };
+            belief.shared = Prediction { mean: belief.shared.mean + learnt, sd: (prior * (1.0 - weight)).sqrt() };
             if beyond > credible {
                 belief.surprises.push(Surprise { at: design, excess: known + beyond - learnt });
             }

@@ -23,6 +23,99 @@ fn answer(object: &Value) -> Value {
     object
 }
 
+/// A folder of classes, PNG images of 24×20 that grow brighter from class to class, in place of the tiny space's IDX files.
+fn photographs(space: &TinySpace) {
+    for (part, count, seed) in [("training", 200u32, 1u32), ("validation", 32, 2), ("evaluation", 32, 3)] {
+        for index in 0..count {
+            let class = index % 4;
+            let folder = space.path(&format!("{part}/class-{class}"));
+            std::fs::create_dir_all(&folder).expect("the photographs of a test");
+            let mut state = 40_503 * (seed * 1_000 + index) + 1;
+            let photograph = image::RgbImage::from_fn(24, 20, |_, _| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                image::Rgb([(state >> 25) as u8 + 30 * class as u8; 3])
+            });
+            photograph.save(folder.join(format!("{index:03}.png"))).expect("the photographs of a test");
+        }
+    }
+    let text = std::fs::read_to_string(space.path("space.yaml")).expect("the photographs of a test");
+    let head = text.split("data:").next().expect("the photographs of a test");
+    let data = "data:\n  format: image-folder\n  resize: {to: 16}\n  training: {folder: training}\n  \
+                validation: {folder: validation}\n  evaluation: {folder: evaluation}\n";
+    space.write("space.yaml", format!("{head}{data}").as_bytes());
+}
+
+#[test]
+fn photographs_of_any_size_go_from_the_space_to_the_package() {
+    let space = TinySpace::new();
+    photographs(&space);
+    let found = optimize(&space, ".");
+    assert!(found["chosen"].is_string() || found["design"].is_string() || found["status"] == "verified", "{found:#}");
+    let export = space.run(&["export", "tiny", "--out", "package"]);
+    assert_eq!(export.status.code(), Some(0), "{}", stderr(&export));
+    let manifest: Value = serde_json::from_slice(&std::fs::read(space.path("package/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["preprocessing"]["resize"], serde_json::json!({"to": 16, "fit": "crop"}));
+    // What the package makes of a photograph is what it makes of the square in its middle.
+    let photograph = image::open(space.path("evaluation/class-1/001.png")).unwrap().to_rgb8();
+    let scaled = image::imageops::resize(&photograph, 19, 16, image::imageops::FilterType::Triangle);
+    image::imageops::crop_imm(&scaled, 2, 0, 16, 16).to_image().save(space.path("middle.png")).unwrap();
+    let features = |file: &str| {
+        let output = space.run(&["features", "package", file, "--out", "."]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let stem = std::path::Path::new(file).file_stem().unwrap().to_string_lossy().into_owned();
+        std::fs::read(space.path(&format!("{stem}.features.npy"))).unwrap()
+    };
+    assert!(features("evaluation/class-1/001.png") == features("middle.png"));
+    assert!(features("evaluation/class-1/001.png") != features("evaluation/class-1/005.png"));
+
+    // Without the rule they are refused, with it as the remedy.
+    space.edit("space.yaml", "  resize: {to: 16}\n", "");
+    let output = space.run(&["check", "budget.yaml"]);
+    let message = stderr(&output);
+    assert!(output.status.code() == Some(2) && message.contains("resize: {to: SIDE}"), "{message}");
+    space.edit("space.yaml", "format: image-folder\n", "format: image-folder\n  resize: {to: 20}\n");
+    let output = space.run(&["check", "budget.yaml"]);
+    let message = stderr(&output);
+    assert!(output.status.code() == Some(2) && message.contains("multiple of 16"), "{message}");
+}
+
+#[test]
+fn a_folder_of_photographs_becomes_a_space_that_is_checked_and_searched() {
+    let space = TinySpace::new();
+    photographs(&space);
+    std::fs::create_dir(space.path("photos")).unwrap();
+    for (part, name) in [("training", "train"), ("evaluation", "test")] {
+        std::fs::rename(space.path(part), space.path(&format!("photos/{name}"))).unwrap();
+    }
+    let weights = crate::support::weights();
+    let weights = weights.to_str().unwrap();
+    let init = |data: &str| space.run(&["init", "--data", data, "--backbone", weights, "--out", "mine"]);
+    let output = init("photos");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let check = space.run(&["check", "mine/budget.yaml", "--json"]);
+    assert_eq!(check.status.code(), Some(0), "{}", stderr(&check));
+    let check = json(&check);
+    // 50 images a class to learn from, ten of which go to validation; 8 to judge by.
+    assert_eq!(check["images"], serde_json::json!([160, 40, 32]));
+    assert!(check["admitted"].as_u64().unwrap() >= 20, "{check:#}");
+    // The smallest study of it runs.
+    space.edit("mine/budget.yaml", "effort: quick", "effort: {evaluations: 1}");
+    space.edit("mine/budget.yaml", "mean: 20 dB", "mean: 95 dB");
+    let output = space.run(&["optimize", "mine/budget.yaml", "--quiet"]);
+    assert!(matches!(output.status.code(), Some(0 | 3 | 4)), "{}", stderr(&output));
+
+    let again = stderr(&init("photos"));
+    assert!(again.contains("mine/space.yaml") && again.contains("is there already"), "{again}");
+    let output = init("photos/train/class-0");
+    assert!(
+        output.status.code() == Some(2) && stderr(&output).contains("holds no class folders"),
+        "{}",
+        stderr(&output)
+    );
+    let output = space.run(&["init", "--data", "photos", "--out", "other"]);
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("--backbone"), "{}", stderr(&output));
+}
+
 #[test]
 fn from_budget_to_running_package() {
     let space = TinySpace::new();

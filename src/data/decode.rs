@@ -1,0 +1,204 @@
+//! JPEG, PNG and WebP files as RGB bytes, upright, of the size that is wanted.
+
+use std::fs;
+use std::path::Path;
+
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use serde::{Deserialize, Serialize};
+
+use super::DataError;
+
+/// How images of any size become squares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resize {
+    /// Side of the square, pixels.
+    pub to: usize,
+    /// What happens to images that are none.
+    #[serde(default)]
+    pub fit: Fit,
+}
+
+/// How an image of another shape fills a square.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// The shorter side is scaled to the square's and the middle of the longer one is taken, as torchvision's `Resize` and
+    /// `CenterCrop` do.
+    #[default]
+    Crop,
+    /// Both sides are scaled to the square's.
+    Stretch,
+}
+
+impl Resize {
+    /// The square, by bilinear interpolation with antialiasing, as PIL's and torchvision's.
+    fn apply(self, image: &DynamicImage) -> image::RgbImage {
+        let side = u32::try_from(self.to).unwrap_or(u32::MAX);
+        let rgb = image.to_rgb8();
+        let (width, height) = rgb.dimensions();
+        let scaled = |length: u32| {
+            let length = u64::from(side) * u64::from(length) / u64::from(width.min(height).max(1));
+            u32::try_from(length).unwrap_or(u32::MAX)
+        };
+        let (width, height) = match self.fit {
+            Fit::Crop => (scaled(width), scaled(height)),
+            Fit::Stretch => (side, side),
+        };
+        let resized = match rgb.dimensions() == (width, height) {
+            true => rgb,
+            false => image::imageops::resize(&rgb, width, height, FilterType::Triangle),
+        };
+        let [left, top] = [width, height].map(|length| round_half_to_even(length - side));
+        image::imageops::crop_imm(&resized, left, top, side, side).to_image()
+    }
+}
+
+/// Half of a length; a half pixel goes to the even side, as in Python's `round`.
+fn round_half_to_even(length: u32) -> u32 {
+    let half = length / 2;
+    half + (length % 2) * (half % 2)
+}
+
+/// An image of any size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RgbImage {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// RGB bytes, row by row.
+    pub pixels: Vec<u8>,
+}
+
+/// Decodes one image, resized where that is asked for.
+///
+/// # Errors
+/// [`DataError::Read`], [`DataError::Decode`] or [`DataError::Transparent`].
+pub fn read_rgb(path: &Path, resize: Option<Resize>) -> Result<RgbImage, DataError> {
+    let decoded = upright(path)?;
+    let rgb = resize.map_or_else(|| decoded.to_rgb8(), |resize| resize.apply(&decoded));
+    let (width, height) = (rgb.width() as usize, rgb.height() as usize);
+    Ok(RgbImage { width, height, pixels: rgb.into_raw() })
+}
+
+/// Decodes an image into the RGB bytes of a square of the given side. Without a rule to resize by it must have that size, which is
+/// checked before its pixels are read.
+pub(super) fn square(path: &Path, side: usize, resize: Option<Resize>, out: &mut [u8]) -> Result<(), DataError> {
+    if resize.is_none() {
+        let [width, height] = dimensions(path)?;
+        if (width, height) != (side, side) {
+            return Err(DataError::SizeDiffers { path: path.to_path_buf(), width, height, side });
+        }
+    }
+    out.copy_from_slice(&read_rgb(path, resize)?.pixels);
+    Ok(())
+}
+
+/// Width and height, from the file's header.
+pub(super) fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
+    let (width, height) =
+        open(path)?.into_dimensions().map_err(|source| DataError::Decode { path: path.to_path_buf(), source })?;
+    Ok([width as usize, height as usize])
+}
+
+/// The pixels, turned as the camera says; the decoder's limit of 512 MiB refuses files that unpack to more.
+fn upright(path: &Path) -> Result<DynamicImage, DataError> {
+    let fail = |source| DataError::Decode { path: path.to_path_buf(), source };
+    let mut decoder = open(path)?.into_decoder().map_err(fail)?;
+    let orientation = decoder.orientation().map_err(fail)?;
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    decoded.apply_orientation(orientation);
+    if decoded.color().has_alpha() && decoded.to_rgba8().pixels().any(|pixel| pixel.0[3] < u8::MAX) {
+        return Err(DataError::Transparent { path: path.to_path_buf() });
+    }
+    Ok(decoded)
+}
+
+fn open(path: &Path) -> Result<ImageReader<std::io::BufReader<fs::File>>, DataError> {
+    let fail = |source| DataError::Read { path: path.to_path_buf(), source };
+    ImageReader::open(path).map_err(fail)?.with_guessed_format().map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ExtendedColorType, ImageEncoder, Rgb, Rgba, RgbaImage};
+
+    fn saved(image: &DynamicImage, name: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        image.save(&path).unwrap();
+        (folder, path)
+    }
+
+    /// `7x + 3y` and the like, modulo 256: every pixel another.
+    fn ramp(width: u32, height: u32) -> DynamicImage {
+        image::RgbImage::from_fn(width, height, |x, y| Rgb([(7 * x + 3 * y) as u8, (5 * y + 11) as u8, (x * y) as u8]))
+            .into()
+    }
+
+    /// The bytes of
+    ///
+    /// ```python
+    /// import numpy as np; from PIL import Image
+    /// x, y = np.meshgrid(np.arange(37), np.arange(24))
+    /// a = np.stack([(7*x+3*y) % 256, (5*y+11) % 256, (x*y) % 256], -1).astype(np.uint8)
+    /// im = Image.fromarray(a).resize((24, 16), Image.BILINEAR)   # torchvision: Resize(16) makes 24×16 of 37×24
+    /// print(list(np.asarray(im.crop((4, 0, 20, 16)))[5, ::3].flatten()))   # CenterCrop(16)
+    /// print(list(np.asarray(Image.fromarray(a).resize((16, 16), Image.BILINEAR))[5, ::3].flatten()))
+    /// ```
+    #[test]
+    fn crop_and_stretch_equal_pil_and_torchvision() {
+        let image = ramp(37, 24);
+        for (fit, golden) in [(Fit::Crop, CROPPED), (Fit::Stretch, STRETCHED)] {
+            let found = Resize { to: 16, fit }.apply(&image);
+            let row: Vec<u8> = (0..16).step_by(3).flat_map(|x| found.get_pixel(x, 5).0).collect();
+            let apart = row.iter().zip(golden).map(|(&a, b)| a.abs_diff(b)).max().unwrap();
+            assert!(found.dimensions() == (16, 16) && apart <= 1, "{fit:?}: {row:?}");
+        }
+    }
+
+    const CROPPED: [u8; 18] = [68, 50, 50, 100, 50, 86, 133, 50, 122, 165, 50, 158, 198, 50, 194, 230, 50, 202];
+    const STRETCHED: [u8; 18] = [29, 50, 7, 76, 50, 59, 125, 50, 113, 173, 50, 167, 222, 50, 208, 13, 50, 103];
+
+    #[test]
+    fn a_square_of_the_size_is_left_as_it_is() {
+        let image = ramp(16, 16);
+        for fit in [Fit::Crop, Fit::Stretch] {
+            assert_eq!(Resize { to: 16, fit }.apply(&image), image.to_rgb8());
+        }
+    }
+
+    #[test]
+    fn webp_is_read_and_transparency_refused() {
+        let (_folder, path) = saved(&ramp(16, 20), "a.webp");
+        let found = read_rgb(&path, None).unwrap();
+        assert_eq!((found.width, found.height, &found.pixels), (16, 20, ramp(16, 20).to_rgb8().as_raw()));
+        let opaque = RgbaImage::from_pixel(16, 16, Rgba([1, 2, 3, 255]));
+        let (_folder, path) = saved(&opaque.clone().into(), "opaque.png");
+        assert_eq!(read_rgb(&path, None).unwrap().pixels[..3], [1, 2, 3]);
+        let mut hole = opaque;
+        hole.put_pixel(3, 3, Rgba([1, 2, 3, 0]));
+        let (_folder, path) = saved(&hole.into(), "hole.png");
+        let error = read_rgb(&path, None).unwrap_err().to_string();
+        assert!(error.contains("hole.png") && error.contains("transparent"), "{error}");
+    }
+
+    #[test]
+    fn a_camera_that_was_turned_gives_an_upright_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("turned.png");
+        let image = ramp(16, 20).to_rgb8();
+        // Exif with one entry: orientation (0x0112) 6, "the camera was turned left": rotate by 90 degrees clockwise.
+        let exif = [&b"II*\0\x08\0\0\0\x01\0"[..], &[0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0], &[0; 4]].concat();
+        let mut encoder = image::codecs::png::PngEncoder::new(fs::File::create(&path).unwrap());
+        encoder.set_exif_metadata(exif).unwrap();
+        encoder.write_image(&image, 16, 20, ExtendedColorType::Rgb8).unwrap();
+        let found = read_rgb(&path, None).unwrap();
+        assert_eq!((found.width, found.height), (20, 16));
+        // The lower left corner comes to the upper left.
+        assert_eq!(found.pixels[..3], image.get_pixel(0, 19).0);
+    }
+}
