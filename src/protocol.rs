@@ -327,6 +327,9 @@ pub struct Plan {
     pub verification_seeds: usize,
     /// Designs that may be put to verification before the study ends unverified.
     pub verification_attempts: usize,
+    /// Probability of feasibility from which a design is worth an attempt while others are left: even where a search takes much
+    /// longer than a verification, higher where an attempt in vain takes longer than the search.
+    pub attempted_from: f64,
     /// Whether attempts that are left after a design held go to more accurate ones.
     pub improves: bool,
     /// What verification is expected to add to the search's PSNR, in dB: mean and standard deviation.
@@ -367,6 +370,7 @@ impl Plan {
                 round: 2,
                 verification_seeds: 1,
                 verification_attempts: 3,
+                attempted_from: 0.8,
                 improves: false,
                 expected_gain: (3.5, 0.8),
             },
@@ -378,6 +382,7 @@ impl Plan {
                 round: 4,
                 verification_seeds: 3,
                 verification_attempts: 4,
+                attempted_from: 0.5,
                 improves: true,
                 expected_gain: (4.0, 1.2),
             },
@@ -389,6 +394,7 @@ impl Plan {
                 round: 4,
                 verification_seeds: 3,
                 verification_attempts: 6,
+                attempted_from: 0.5,
                 improves: true,
                 expected_gain: (4.0, 1.2),
             },

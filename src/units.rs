@@ -269,9 +269,43 @@ macro_rules! quantity_serde {
 }
 quantity_serde!(Macs, Bytes, Decibel, Duration);
 
+/// A share of the whole, as `0.95` or `95 %`; for `deserialize_with`.
+///
+/// # Errors
+/// The deserializer's, for anything else.
+pub fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(f64),
+        Text(String),
+    }
+    let wrong =
+        |text: &str| serde::de::Error::custom(format!("`{text}` is no share: write for example `0.95` or `95 %`"));
+    match Written::deserialize(deserializer)? {
+        Written::Number(share) => Ok(share),
+        Written::Text(text) => {
+            let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+            percent.map(|percent| percent / 100.0).ok_or_else(|| wrong(&text))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_a_number_or_a_percentage() {
+        #[derive(Deserialize)]
+        struct Holder(#[serde(deserialize_with = "share")] f64);
+        let read = |json: &str| serde_json::from_str::<Holder>(json).map(|holder| holder.0);
+        for (json, expected) in [("0.95", 0.95), ("\"95 %\"", 0.95), ("\"97.5%\"", 0.975), ("1", 1.0)] {
+            assert!((read(json).unwrap() - expected).abs() < 1e-12, "{json}");
+        }
+        let error = read("\"sure\"").unwrap_err().to_string();
+        assert!(error.contains("`sure`") && error.contains("95 %"), "{error}");
+    }
 
     #[test]
     fn quantities_parse_with_their_units() {

@@ -211,19 +211,19 @@ fn space(survey: &Survey, counts: &Counts, weights: &Path, side: usize, splits: 
 }
 
 fn budget(side: usize, splits: &[Layer], evaluated: usize) -> String {
-    // What the deepest layer needs with a quarter of its proposed channels, and a little more.
-    let layer = splits.last().unwrap_or(&Architecture::Vgg16.layers()[0]);
-    let needed = cost(Architecture::Vgg16, layer, side, DEPTHS[2]);
-    let round = |value: u64| (value as f64 * 1.1).ceil() as u64;
+    // As much as the most demanding of the proposed designs needs: what is too much is for its owner to say.
+    let costs: Vec<Cost> =
+        (splits.iter()).flat_map(|layer| DEPTHS.map(|depth| cost(Architecture::Vgg16, layer, side, depth))).collect();
+    let most = |of: fn(&Cost) -> u64, unit: u64| costs.iter().map(of).max().unwrap_or(0).div_ceil(unit);
     let mut text = String::from(
         "# What the device can afford and what must stay private. Made by `privynet init`: the numbers are yours to set.\n\n",
     );
-    text.push_str("space: space.yaml\nseed: 1\nobjective: accuracy\n\n");
-    let _ =
-        writeln!(text, "compute: {} MMAC   # multiply-accumulates per image", round(needed.macs.0).div_ceil(1_000_000));
-    let _ =
-        writeln!(text, "storage: {} KiB   # of the local net's parameters", round(needed.bytes.0).div_ceil(1 << 10));
-    let _ = writeln!(text, "upload: {} KiB   # of features per image", (4 * needed.upload_bytes.0).div_ceil(1 << 10));
+    text.push_str(
+        "space: space.yaml\nseed: 1\nobjective: accuracy\n\n# No design of the space needs more than this.\n",
+    );
+    let _ = writeln!(text, "compute: {} MMAC   # multiply-accumulates per image", most(|cost| cost.macs.0, 1_000_000));
+    let _ = writeln!(text, "storage: {} MiB   # of the local net's parameters", most(|cost| cost.bytes.0, 1 << 20));
+    let _ = writeln!(text, "upload: {} KiB   # of features per image", most(|cost| cost.upload_bytes.0, 1 << 10));
     let bounded = if evaluated >= 200 { "{mean: 20 dB, p95: 28 dB}" } else { "{mean: 20 dB}" };
     let _ = writeln!(
         text,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, relative_to, yaml};
-use crate::units::{Bytes, Decibel, Duration, Macs};
+use crate::units::{self, Bytes, Decibel, Duration, Macs};
 
 /// A validated budget file.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct PrivacyBudget {
     #[serde(default)]
     pub ssim: Option<f64>,
     /// Probability with which every privacy bound must hold together.
-    #[serde(default = "default_confidence")]
+    #[serde(default = "default_confidence", deserialize_with = "confidence")]
     pub confidence: f64,
     /// Whom the bounds must hold against.
     #[serde(default)]
@@ -212,6 +212,10 @@ pub enum EffortLevel {
 
 /// Pairs that an attacker must hold for an attack by training to be worth its name.
 const LEAST_PAIRS: usize = 16;
+
+fn confidence<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    units::share(deserializer).map_err(|error| serde::de::Error::custom(format!("confidence: {error}")))
+}
 
 fn default_confidence() -> f64 {
     0.95
@@ -429,6 +433,7 @@ mod tests {
             ("300 KiB", "300 dB", vec!["budget.yaml:5", "`dB`", "KiB"]),
             ("18 dB", "loud", vec!["budget.yaml:7", "psnr.mean", "`loud`", "18 dB"]),
             ("confidence: 0.9", "confidence: 95", vec!["privacy.confidence: 95", "0.95"]),
+            ("confidence: 0.9", "confidence: sure", vec!["privacy: confidence", "`sure`", "95 %"]),
             ("confidence: 0.9", "attacker: {pairs: 3}", vec!["privacy.attacker.pairs: 3", "at least 16"]),
             (
                 "confidence: 0.9",

@@ -134,11 +134,11 @@ impl Search<'_> {
     }
 
     /// The probability of feasibility that a design must have to be put to verification with so many attempts `left`. It is
-    /// verification that keeps the promise, at the user's confidence: while there are attempts, an even chance is worth one, which
-    /// is short where the attack soon goes beyond the limit. The last goes to a design that is sure by the models.
+    /// verification that keeps the promise, at the user's confidence: while there are attempts, the plan says which chance is worth
+    /// one. The last goes to a design that is sure by the models.
     fn wanted(&self, left: usize) -> f64 {
-        const EVEN: f64 = 0.5;
-        if left > 1 { EVEN.min(self.problem.confidence) } else { self.problem.confidence }
+        let worth_it = self.problem.plan.attempted_from;
+        if left > 1 { worth_it.min(self.problem.confidence) } else { self.problem.confidence }
     }
 
     /// Whether another attempt is likely to verify a design that is noticeably more accurate than the one that holds.

@@ -97,7 +97,8 @@ fn a_folder_of_photographs_becomes_a_space_that_is_checked_and_searched() {
     let check = json(&check);
     // 50 images a class to learn from, ten of which go to validation; 8 to judge by.
     assert_eq!(check["images"], serde_json::json!([160, 40, 32]));
-    assert!(check["admitted"].as_u64().unwrap() >= 20, "{check:#}");
+    // Nothing is left out before its owner has said what is too much.
+    assert!(check["admitted"].as_u64().unwrap() >= 20 && check["admitted"] == check["enumerated"], "{check:#}");
     // The smallest study of it runs.
     space.edit("mine/budget.yaml", "effort: quick", "effort: {evaluations: 1}");
     space.edit("mine/budget.yaml", "mean: 20 dB", "mean: 95 dB");
