@@ -43,6 +43,7 @@ pub mod measurement;
 pub mod metrics;
 pub mod mixing;
 pub mod nn;
+pub mod onnx;
 pub mod protocol;
 pub mod proxy;
 pub mod record;

@@ -20,6 +20,7 @@ mod error;
 mod fit;
 mod frozen;
 mod gemm;
+mod graph;
 mod inverse;
 mod loss;
 mod network;
@@ -35,6 +36,11 @@ mod tensors;
 pub use error::NnError;
 pub use fit::{AVERAGE_EVERY, Dataset, FitOptions, FitReport, Progress, Stop, Targets, evaluate, fit};
 pub use frozen::{Frozen, Sink, SinkError};
+#[cfg(test)]
+pub(crate) use graph::tests::outputs as graph_outputs;
+pub use graph::{
+    Activation, Conv, Cut, Graph, GraphCost, GraphError, Keep, Node, Op as GraphOp, Padding, Pool, PoolKind, Values,
+};
 pub use inverse::Inverse;
 pub use loss::{Target, loss};
 pub use network::{BuildOptions, Device, Network, build};

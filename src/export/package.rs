@@ -133,7 +133,7 @@ impl Package {
         };
         let mut input = vec![0.0; padded.len()];
         Architecture::Vgg16.preprocess().apply(&padded, &mut input);
-        let tap = self.net.spec().layers.len() - 1;
+        let tap = self.net.layers() - 1;
         let mut map = Vec::new();
         self.net.forward_taps(&input, 1, &[tap], &mut |_, values| {
             map.extend_from_slice(values);

@@ -85,6 +85,9 @@ pub enum NnError {
         /// What the library said.
         message: String,
     },
+    /// A graph that can't run.
+    #[error(transparent)]
+    Graph(#[from] super::graph::GraphError),
     /// The sink of [`Frozen::forward_taps`](super::Frozen::forward_taps) failed.
     #[error("the receiver of the features of layer {tap} failed")]
     Sink {

@@ -4,9 +4,10 @@ use candle_core::{Device as CandleDevice, Tensor};
 
 use super::engine::Runner;
 use super::error::NnError;
+use super::graph::{Fuse, Graph, GraphRunner};
 use super::network::{Device, check_input};
 use super::params::Params;
-use super::spec::NetSpec;
+use super::spec::{NetSpec, Shape};
 use super::tensors::{apply, backend_error, from_host, open, tensors, to_host};
 
 /// What a receiver of features may fail with.
@@ -18,15 +19,30 @@ pub type Sink<'a> = dyn FnMut(usize, &[f32]) -> Result<(), SinkError> + 'a;
 /// A net with fixed weights. One pass over the images yields the outputs of any of its layers, in blocks of
 /// [`Frozen::BLOCK`] images, so that the memory is bounded whatever the number of images.
 pub struct Frozen {
-    spec: NetSpec,
+    input: Shape,
     device: Device,
+    /// Of every layer or node, the executor's own number, where its output can be read.
+    places: Vec<Option<usize>>,
     executor: Executor,
 }
 
 /// What runs it.
 enum Executor {
     Engine(Box<Runner>),
-    Reference { backend: CandleDevice, weights: Vec<Tensor> },
+    Reference { spec: NetSpec, backend: CandleDevice, weights: Vec<Tensor> },
+    Graph { runner: Box<GraphRunner>, backend: CandleDevice },
+}
+
+/// Why a graph's run ended early.
+enum Halt {
+    Backend(candle_core::Error),
+    Net(NnError),
+}
+
+impl From<candle_core::Error> for Halt {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Backend(error)
+    }
 }
 
 impl Frozen {
@@ -45,47 +61,79 @@ impl Frozen {
             Device::Cuda(_) => {
                 let backend = open(device)?;
                 let weights = tensors(params, &backend).map_err(|error| backend_error(device, error))?;
-                Executor::Reference { backend, weights }
+                Executor::Reference { spec: spec.clone(), backend, weights }
             }
         };
-        Ok(Self { spec: spec.clone(), device, executor })
+        Ok(Self { input: spec.input, device, places: (0..spec.layers.len()).map(Some).collect(), executor })
     }
 
-    /// The description.
-    pub fn spec(&self) -> &NetSpec {
-        &self.spec
+    /// A runner for this graph on images of `side`: what [`forward_taps`](Self::forward_taps) calls layers are its nodes.
+    ///
+    /// # Errors
+    /// [`NnError::Graph`] for a graph that can't run, [`NnError::Device`].
+    pub fn of_graph(graph: &Graph, side: usize, device: Device) -> Result<Self, NnError> {
+        if let Some(chain) = graph.chain(side, Fuse::No) {
+            return Ok(Self { places: chain.place, ..Self::new(&chain.spec, &chain.params, device)? });
+        }
+        graph.cost(side, side)?;
+        let backend = open(device)?;
+        let runner = GraphRunner::new(graph, &backend).map_err(|error| backend_error(device, error))?;
+        let input = Shape::new(side, side, graph.input_channels());
+        let executor = Executor::Graph { runner: Box::new(runner), backend };
+        Ok(Self { input, device, places: (0..graph.nodes().len()).map(Some).collect(), executor })
+    }
+
+    /// Number of layers, or of a graph's nodes.
+    pub fn layers(&self) -> usize {
+        self.places.len()
     }
 
     /// Runs `n` images `x` (`[n, height, width, channels]`) up to the last layer named in `taps` (indices into
-    /// [`NetSpec::layers`]). Block by block of at most [`Frozen::BLOCK`] images, in order, and within a block layer by
-    /// layer, `sink(layer, output)` receives each tapped layer's output, `[block, height, width, channels]`.
+    /// [`NetSpec::layers`], or of a graph's nodes). Block by block of at most [`Frozen::BLOCK`] images, in order, and within a
+    /// block layer by layer, `sink(layer, output)` receives each tapped layer's output, `[block, height, width, channels]`.
     ///
     /// # Errors
     /// [`NnError::Batch`] for an input length or a tap that doesn't exist, [`NnError::Sink`] when `sink` fails,
     /// [`NnError::Backend`].
     pub fn forward_taps(&mut self, x: &[f32], n: usize, taps: &[usize], sink: &mut Sink<'_>) -> Result<(), NnError> {
-        check_input(&self.spec, x, n)?;
-        let layers = self.spec.layers.len();
-        if let Some(tap) = taps.iter().find(|&&tap| tap >= layers) {
-            let reason = format!("layer {tap} is tapped, the net has {layers} layers");
-            return Err(NnError::Batch { n, reason });
-        }
-        let Some(&last) = taps.iter().max() else {
+        check_input(self.input, x, n)?;
+        let layers = self.places.len();
+        let place = |&tap: &usize| match self.places.get(tap) {
+            Some(&Some(place)) => Ok(place),
+            _ => Err(NnError::Batch {
+                n,
+                reason: format!("layer {tap} is tapped, the net has {layers} layers to be read"),
+            }),
+        };
+        let places = taps.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
+        let Some(&last) = places.iter().max() else {
             return Ok(());
         };
-        let tapped = |layer: usize| taps.contains(&layer);
-        let mut hand_over =
-            |tap: usize, output: &[f32]| sink(tap, output).map_err(|source| NnError::Sink { tap, source });
-        for block in x.chunks(Self::BLOCK * self.spec.input.len()) {
+        let tapped = |layer: usize| places.contains(&layer);
+        let mut hand_over = |place: usize, output: &[f32]| {
+            let tap = taps.iter().zip(&places).find(|&(_, of)| *of == place).map_or(place, |(&tap, _)| tap);
+            sink(tap, output).map_err(|source| NnError::Sink { tap, source })
+        };
+        for block in x.chunks(Self::BLOCK * self.input.len()) {
+            let n = block.len() / self.input.len();
+            let failed = |error| backend_error(self.device, error);
             match &mut self.executor {
                 Executor::Engine(runner) => runner.forward(block, last, tapped, &mut hand_over)?,
-                Executor::Reference { backend, weights } => {
-                    let failed = |error| backend_error(self.device, error);
+                Executor::Graph { runner, backend } => {
+                    let x = from_host(block, n, self.input, backend).map_err(failed)?;
+                    let run = runner.forward(&x, last, tapped, |node, output| {
+                        hand_over(node, &to_host(output)?).map_err(Halt::Net)
+                    });
+                    run.map_err(|halt| match halt {
+                        Halt::Backend(error) => failed(error),
+                        Halt::Net(error) => error,
+                    })?;
+                }
+                Executor::Reference { spec, backend, weights } => {
                     let weights: Vec<&Tensor> = weights.iter().collect();
                     let mut weights = weights.chunks(2);
-                    let n = block.len() / self.spec.input.len();
-                    let mut x = from_host(block, n, self.spec.input, backend).map_err(failed)?;
-                    for (index, layer) in self.spec.layers[..=last].iter().enumerate() {
+                    let mut x = from_host(block, n, self.input, backend).map_err(failed)?;
+                    for (index, layer) in spec.layers[..=last].iter().enumerate() {
                         x = apply(*layer, &mut weights, &x).map_err(failed)?;
                         if tapped(index) {
                             hand_over(index, &to_host(&x).map_err(failed)?)?;

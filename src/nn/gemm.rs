@@ -232,7 +232,7 @@ impl Network for GemmNetwork {
     }
 
     fn train_step(&mut self, x: &[f32], n: usize, target: Target<'_>, step: Step) -> Result<f32, NnError> {
-        check_input(&self.spec, x, n)?;
+        check_input(self.spec.input, x, n)?;
         target.check(n, self.shapes[self.shapes.len() - 1].len())?;
         let device = self.device;
         let failed = |error| backend_error(device, error);
@@ -248,7 +248,7 @@ impl Network for GemmNetwork {
     fn predict(&mut self, x: &[f32], n: usize, out: &mut Vec<f32>) -> Result<(), NnError> {
         /// Images at once, to bound the device memory.
         const BLOCK: usize = 128;
-        check_input(&self.spec, x, n)?;
+        check_input(self.spec.input, x, n)?;
         out.clear();
         let per_image = self.spec.input.len();
         for x in x.chunks(BLOCK * per_image) {

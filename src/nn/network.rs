@@ -9,7 +9,7 @@ use super::gemm::GemmNetwork;
 use super::loss::Target;
 use super::optim::{Adam, Step};
 use super::params::Params;
-use super::spec::NetSpec;
+use super::spec::{NetSpec, Shape};
 
 /// Where a net runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -105,9 +105,9 @@ pub fn build(spec: &NetSpec, init: &Params, options: &BuildOptions) -> Result<Bo
     })
 }
 
-/// Checks that `x` holds `n` ≥ 1 images of the net's input.
-pub(super) fn check_input(spec: &NetSpec, x: &[f32], n: usize) -> Result<(), NnError> {
-    let per_image = spec.input.len();
+/// Checks that `x` holds `n` ≥ 1 images of the net's input shape.
+pub(super) fn check_input(input: Shape, x: &[f32], n: usize) -> Result<(), NnError> {
+    let per_image = input.len();
     if n == 0 || x.len() != n * per_image {
         let reason =
             format!("{} input values; at least one image and {per_image} values per image are needed", x.len());

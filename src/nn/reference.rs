@@ -127,7 +127,7 @@ impl Network for ReferenceNetwork {
     }
 
     fn train_step(&mut self, x: &[f32], n: usize, target: Target<'_>, step: Step) -> Result<f32, NnError> {
-        check_input(&self.spec, x, n)?;
+        check_input(self.spec.input, x, n)?;
         target.check(n, self.output.len())?;
         let failed = |error| backend_error(self.device, error);
         let loss = self.loss(x, n, target).map_err(failed)?;
@@ -144,7 +144,7 @@ impl Network for ReferenceNetwork {
     fn predict(&mut self, x: &[f32], n: usize, out: &mut Vec<f32>) -> Result<(), NnError> {
         /// Images at once, to bound the device memory.
         const BLOCK: usize = 256;
-        check_input(&self.spec, x, n)?;
+        check_input(self.spec.input, x, n)?;
         out.clear();
         for x in x.chunks(BLOCK * self.spec.input.len()) {
             let n = x.len() / self.spec.input.len();

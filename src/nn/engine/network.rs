@@ -143,7 +143,7 @@ impl Network for EngineNetwork {
     }
 
     fn train_step(&mut self, x: &[f32], n: usize, target: Target<'_>, step: Step) -> Result<f32, NnError> {
-        check_input(&self.spec, x, n)?;
+        check_input(self.spec.input, x, n)?;
         target.check(n, self.plan.output().shape.len())?;
         let loss = self.gradients(x, n, target);
         if !loss.is_finite() {
@@ -156,7 +156,7 @@ impl Network for EngineNetwork {
     }
 
     fn predict(&mut self, x: &[f32], n: usize, out: &mut Vec<f32>) -> Result<(), NnError> {
-        check_input(&self.spec, x, n)?;
+        check_input(self.spec.input, x, n)?;
         let (inputs, outputs) = (self.plan.maps[0].shape.len(), self.plan.output().shape.len());
         out.resize(n * outputs, 0.0);
         let (pass, pool) = (self.pass(), &self.pool);
