@@ -10,8 +10,13 @@
 //!   pooled over the four quarters of the map (the multivariate form of Fisher's linear discriminant): a cloud net sees
 //!   where something is, not only that it is there.
 
-use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, Side};
+mod explained;
+
+use faer::Mat;
+
+use explained::explained;
+
+pub use explained::Workspace;
 
 /// Ridge added to the features' correlation matrix: features are standardised, so this is a share of their variance.
 const RIDGE: f64 = 1e-3;
@@ -22,6 +27,15 @@ const POOLED_RIDGE: f64 = 3e-2;
 
 /// Parts of a map's side that features are pooled over.
 const POOLS: usize = 2;
+
+/// The closed-form stand-ins of one set of channels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Proxies {
+    /// PSNR of a linear map from single positions, dB: a stand-in for leakage.
+    pub linear_attack: f64,
+    /// Class separation of the pooled channels: a stand-in for utility.
+    pub class_separation: f64,
+}
 
 /// Second moments of one layer's standardised features, of the pixels under them and of the classes.
 #[derive(Debug, Clone)]
@@ -184,26 +198,6 @@ impl MomentsBuilder {
     }
 }
 
-/// `tr(Bᵀ (A[S,S] + ridge)⁻¹ B[S])`: the part of B that the subset S explains.
-fn explained(a: &Mat<f64>, b: &Mat<f64>, subset: &[usize], ridge: f64) -> f64 {
-    let scale = subset.iter().map(|&i| a[(i, i)]).sum::<f64>() / subset.len().max(1) as f64;
-    let ridge = (ridge * scale).max(1e-12);
-    let sub =
-        Mat::from_fn(subset.len(), subset.len(), |i, j| a[(subset[i], subset[j])] + if i == j { ridge } else { 0.0 });
-    let rhs = Mat::from_fn(subset.len(), b.ncols(), |i, j| b[(subset[i], j)]);
-    let Ok(factor) = Llt::new(sub.as_ref(), Side::Lower) else {
-        return 0.0;
-    };
-    let solved = factor.solve(&rhs);
-    let mut trace = 0.0;
-    for j in 0..rhs.ncols() {
-        for i in 0..rhs.nrows() {
-            trace += rhs[(i, j)] * solved[(i, j)];
-        }
-    }
-    trace
-}
-
 /// Covariance of some features, and with their targets, given those that were taken. A channel is a group of `width`
 /// neighbouring features.
 struct Residual {
@@ -226,9 +220,9 @@ impl Residual {
     }
 
     /// What a channel would explain of the targets beyond those taken.
-    fn gain(&self, channel: usize) -> f64 {
+    fn gain(&self, channel: usize, workspace: &mut Workspace) -> f64 {
         let group: Vec<usize> = (channel * self.width..(channel + 1) * self.width).collect();
-        explained(&self.covariance, &self.cross, &group, 0.0)
+        explained(&self.covariance, &self.cross, &group, 0.0, workspace)
     }
 
     /// Conditions everything on a channel.
@@ -259,15 +253,38 @@ impl LayerMoments {
     /// PSNR in dB of the pooled error of the linear attack on the channels `subset`, or less: errors on the padding are
     /// counted as if they were on the image.
     pub fn linear_attack_psnr(&self, subset: &[u16]) -> f64 {
-        let total: f64 = self.pixel_square.iter().sum();
-        let left = total - explained(&self.feature_feature, &self.feature_pixel, &self.indices(subset, 1), RIDGE);
-        let mse = left.max(total * 1e-6) / (self.pixel_square.len().max(1) as f64 * self.content_share);
-        -10.0 * mse.max(1e-10).log10()
+        self.linear_attack(subset, &mut Workspace::default())
     }
 
     /// Class separation of the spatially pooled channels `subset`, between 0 and the number of classes − 1.
     pub fn class_separation(&self, subset: &[u16]) -> f64 {
-        explained(&self.pooled_total, &self.class_means, &self.indices(subset, self.pools), POOLED_RIDGE)
+        self.separation(subset, &mut Workspace::default())
+    }
+
+    /// [`linear_attack_psnr`](Self::linear_attack_psnr) and [`class_separation`](Self::class_separation), for one subset after
+    /// another in the same memory.
+    pub fn proxies(&self, subset: &[u16], workspace: &mut Workspace) -> Proxies {
+        Proxies {
+            linear_attack: self.linear_attack(subset, workspace),
+            class_separation: self.separation(subset, workspace),
+        }
+    }
+
+    fn linear_attack(&self, subset: &[u16], workspace: &mut Workspace) -> f64 {
+        let total: f64 = self.pixel_square.iter().sum();
+        let left = total - self.explained_pixels(subset, workspace);
+        let mse = left.max(total * 1e-6) / (self.pixel_square.len().max(1) as f64 * self.content_share);
+        -10.0 * mse.max(1e-10).log10()
+    }
+
+    /// The part of the pixels' variance that a linear map explains.
+    fn explained_pixels(&self, subset: &[u16], workspace: &mut Workspace) -> f64 {
+        explained(&self.feature_feature, &self.feature_pixel, &self.indices(subset, 1), RIDGE, workspace)
+    }
+
+    fn separation(&self, subset: &[u16], workspace: &mut Workspace) -> f64 {
+        let features = self.indices(subset, self.pools);
+        explained(&self.pooled_total, &self.class_means, &features, POOLED_RIDGE, workspace)
     }
 
     /// `count` channels of `live`, each the one that adds most to
@@ -283,13 +300,15 @@ impl LayerMoments {
         let mut classes = Residual::new(&self.pooled_total, &self.class_means, self.pools, live, POOLED_RIDGE);
         let mut pixels = Residual::new(&self.feature_feature, &self.feature_pixel, 1, live, RIDGE);
         let utility = self.class_separation(live).max(f64::MIN_POSITIVE);
-        let explained = explained(&self.feature_feature, &self.feature_pixel, &self.indices(live, 1), RIDGE);
-        let leakage = explained.max(f64::MIN_POSITIVE);
+        let mut workspace = Workspace::default();
+        let leakage = self.explained_pixels(live, &mut workspace).max(f64::MIN_POSITIVE);
         let mut left: Vec<usize> = (0..live.len()).collect();
         let mut chosen = Vec::with_capacity(count);
         while chosen.len() < count && !left.is_empty() {
-            let gain = |&i: &usize| classes.gain(i) / utility - weight * pixels.gain(i) / leakage;
-            let values: Vec<f64> = left.iter().map(gain).collect();
+            let mut gain = |&i: &usize| {
+                classes.gain(i, &mut workspace) / utility - weight * pixels.gain(i, &mut workspace) / leakage
+            };
+            let values: Vec<f64> = left.iter().map(&mut gain).collect();
             // The first of equals, so that the order is the layer's own.
             let mut best = 0;
             for (at, value) in values.iter().enumerate() {
@@ -375,11 +394,12 @@ mod tests {
         let moments = moments();
         let pixels = Residual::new(&moments.feature_feature, &moments.feature_pixel, 1, &[0, 1, 2], RIDGE);
         let classes = Residual::new(&moments.pooled_total, &moments.class_means, 4, &[0, 1, 2], POOLED_RIDGE);
-        let all = explained(&moments.feature_feature, &moments.feature_pixel, &[0, 1, 2], RIDGE);
+        let mut workspace = Workspace::default();
+        let all = moments.explained_pixels(&[0, 1, 2], &mut workspace);
         for (mut residual, all) in [(pixels, all), (classes, moments.class_separation(&[0, 1, 2]))] {
             let mut sum = 0.0;
             for channel in [1, 0, 2] {
-                sum += residual.gain(channel);
+                sum += residual.gain(channel, &mut workspace);
                 residual.take(channel);
             }
             assert!((sum / all - 1.0).abs() < 1e-9, "{sum} {all}");
