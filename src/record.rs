@@ -21,9 +21,6 @@ pub const RECORD_FILE: &str = "conclusion.json";
 /// Version of the record's layout.
 pub const RECORD_VERSION: u32 = 2;
 
-/// Largest number of designs that were not measured which a record keeps: the most accurate by prediction.
-const UNMEASURED_KEPT: usize = 2_000;
-
 /// Where a design stands with the budgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -287,26 +284,6 @@ impl DesignRecord {
     pub fn expected(&self, metric: Metric) -> Option<&PredictedFigure> {
         self.expected.iter().find(|p| p.metric == metric)
     }
-}
-
-/// Keeps every measured, screened, verified or chosen design and the unmeasured ones of the highest predicted accuracy; returns how many
-/// were left out.
-pub fn thin_out(designs: &mut Vec<DesignRecord>, chosen: Option<&DesignId>, verdicts: &[Verdict]) -> usize {
-    let known = |d: &DesignRecord| {
-        let tried = d.order.is_some() || !d.screened.is_empty();
-        tried || Some(&d.id) == chosen || verdicts.iter().any(|v| v.design == d.id)
-    };
-    let (mut kept, mut unmeasured): (Vec<_>, Vec<_>) = std::mem::take(designs).into_iter().partition(known);
-    let accuracy = |d: &DesignRecord| d.expected(Metric::Accuracy).map_or(0.0, |p| p.value);
-    unmeasured.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)).then(a.id.cmp(&b.id)));
-    let dropped = unmeasured.len().saturating_sub(UNMEASURED_KEPT);
-    unmeasured.truncate(UNMEASURED_KEPT);
-    kept.append(&mut unmeasured);
-    kept.sort_by(|a, b| {
-        (a.split_index, a.design.channels.depth(), &a.id).cmp(&(b.split_index, b.design.channels.depth(), &b.id))
-    });
-    *designs = kept;
-    dropped
 }
 
 impl Record {

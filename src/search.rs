@@ -10,6 +10,7 @@ mod conclude;
 mod explore;
 mod gain;
 mod level;
+mod listing;
 mod model;
 mod monotone;
 mod pace;
@@ -24,20 +25,21 @@ use crate::exec::{ExecError, Executor};
 use crate::measurement::{DesignId, Evaluation, Fidelity, Metric};
 use crate::protocol::Plan;
 use crate::solver::{self, Bound, Bounds};
-use crate::space::{Candidate, ChannelSets};
+use crate::space::{Candidate, Candidates, ChannelSets, Place};
 use crate::surrogate::SurrogateError;
 use crate::verify::{MetricBound, Verdict};
 
 use explore::Search;
 
 pub use gain::{Gain, Openness};
+pub use listing::Listing;
 pub use model::{Diagnostics, Models, PredictedFigure};
 
 /// What is to be solved.
 #[derive(Clone, Copy)]
 pub struct Problem<'a> {
     /// Every design that the exact budgets admit.
-    pub candidates: &'a [Candidate],
+    pub candidates: &'a Candidates<'a>,
     /// What is known of other sets of channels: where the model strategy looks beyond the candidates.
     pub sets: &'a dyn ChannelSets,
     /// Bounds on leakage.
@@ -61,8 +63,8 @@ pub struct Problem<'a> {
     /// Seconds that the study's measurements may take, its first verification included. Which designs are measured then depends
     /// on how long measurements take, and so on the machine.
     pub seconds: Option<f64>,
-    /// Work of measuring a candidate at a fidelity, in any unit: what its time is in proportion to.
-    pub work: &'a (dyn Fn(&Candidate, Fidelity) -> f64 + Sync),
+    /// Work of measuring a candidate of a place at a fidelity, in any unit: what its time is in proportion to.
+    pub work: &'a (dyn Fn(&Place, Fidelity) -> f64 + Sync),
 }
 
 /// How a study ended.
@@ -119,6 +121,17 @@ pub struct Findings {
     pub warnings: Vec<String>,
 }
 
+impl Findings {
+    /// Design `index` of the problem's candidates and the refined ones.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn candidate(&self, problem: &Problem<'_>, index: usize) -> Candidate {
+        let candidates = problem.candidates;
+        if index < candidates.len() { candidates.get(index) } else { self.refined[index - candidates.len()].clone() }
+    }
+}
+
 impl Problem<'_> {
     /// The bounds as the solver takes them.
     pub fn solver_bounds(&self) -> Bounds {
@@ -130,11 +143,14 @@ impl Problem<'_> {
     /// nothing, the strategy is a baseline, or there is no more to measure than the allowance anyway.
     fn screening_share(&self) -> Option<f64> {
         let fidelity = self.plan.screening.filter(|_| self.strategy == Strategy::Model)?;
-        let share = |c: &Candidate| (self.work)(c, fidelity) / (self.work)(c, self.plan.search);
-        // A thousand of them tell the median of a million.
-        let sample = self.candidates.iter().step_by(self.candidates.len() / 1000 + 1);
-        let share = pace::median(sample.map(share))?;
+        let share = |place: &Place| (self.work)(place, fidelity) / (self.work)(place, self.plan.search);
+        let share = pace::median(self.sample().map(share))?;
         (share < 1.0 && self.candidates.len() > self.plan.evaluations).then_some(share)
+    }
+
+    /// The places of some of the candidates: a thousand of them tell the median of a million.
+    fn sample(&self) -> impl Iterator<Item = &Place> {
+        (0..self.candidates.len()).step_by(self.candidates.len() / 1000 + 1).map(|index| self.candidates.place(index))
     }
 }
 

@@ -2,24 +2,31 @@
 //!
 //! A [`Design`] is a split layer and a [`ChannelChoice`]. [`Space::slots`] enumerates *how* designs are made
 //! (split × depth × selection) without looking at data; [`Space::candidates`] turns slots into designs once
-//! the channel scores are known. Two slots that choose the same channels are one candidate.
+//! the channel scores are known. Two slots that choose the same channels are one candidate. Of a million [`Candidates`] only
+//! what scoring needs is kept: each is made anew when it is asked for.
 
+mod candidate;
+mod candidates;
 mod cost;
+mod insight;
 mod mix;
+mod order;
 mod selection;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Architecture, Layer};
 use crate::config::{ConfigError, PrecisionEntry, SpaceFile};
-use crate::features::ChannelScores;
 use crate::measurement::DesignId;
-use crate::proxy::LayerMoments;
 
+pub use candidate::Candidate;
+pub use candidates::{Candidates, Interrupted, Place, SplitLayer};
 pub use cost::Cost;
+pub use insight::{ChannelSets, LayerInsight, MixInsight};
 pub use mix::Mix;
 pub use selection::{PRUNED_FRACTION, Selection};
 
@@ -97,26 +104,39 @@ impl Design {
 
     /// A name that depends on the design alone: `SPLIT-DEPTH-HASH`.
     pub fn id(&self) -> DesignId {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(self.split.as_bytes());
-        match &self.channels {
-            ChannelChoice::Set(channels) => {
-                for channel in channels {
-                    hasher.update(&channel.to_le_bytes());
-                }
-            }
-            ChannelChoice::Mix(mix) => {
-                hasher.update(b" mix ");
-                hasher.update(&mix.bytes());
-            }
-        }
-        let hash = hasher.finalize().to_hex();
-        let split: String =
-            self.split.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_').take(40).collect();
-        format!("{split}-{}-{}", self.channels.depth(), &hash[..8])
-            .parse()
-            .expect("letters, digits and dashes, of limited length, are an id")
+        design_id(&self.split, self.channels.depth(), content(&self.split, &self.channels))
     }
+}
+
+/// The first 64 bits of a hash of what makes a design.
+fn content(split: &str, channels: &ChannelChoice) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(split.as_bytes());
+    match channels {
+        ChannelChoice::Set(channels) => {
+            let bytes: Vec<u8> = channels.iter().flat_map(|channel| channel.to_le_bytes()).collect();
+            hasher.update(&bytes);
+        }
+        ChannelChoice::Mix(mix) => {
+            hasher.update(b" mix ");
+            hasher.update(&mix.bytes());
+        }
+    }
+    let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The part of a hash of a design's [`content`] that its id shows.
+fn shown(content: u64) -> u32 {
+    (content >> 32) as u32
+}
+
+fn design_id(split: &str, depth: usize, content: u64) -> DesignId {
+    let split: String =
+        split.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_').take(40).collect();
+    format!("{split}-{depth}-{:08x}", shown(content))
+        .parse()
+        .expect("letters, digits and dashes, of limited length, are an id")
 }
 
 /// How a design is made, before any data is looked at.
@@ -128,51 +148,6 @@ pub struct Slot {
     pub depth: usize,
     /// How the channels are chosen.
     pub selection: Selection,
-}
-
-/// A design with its exact cost and the closed-form numbers that the surrogate sees.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// The design's id.
-    pub id: DesignId,
-    /// The design.
-    pub design: Design,
-    /// Position of the split layer in the backbone.
-    pub split_index: usize,
-    /// Every selection of the space that makes this very design; none where it was found by local search.
-    pub selections: Vec<Selection>,
-    /// Exact cost.
-    pub cost: Cost,
-    /// PSNR of a linear map from single positions in closed form, dB: a stand-in for leakage, never a result.
-    pub linear_attack: f64,
-    /// Class separation of the pooled channels in closed form: a stand-in for utility, never a result.
-    pub class_separation: f64,
-}
-
-impl Candidate {
-    /// Names of the [`features`](Self::features).
-    pub const FEATURES: [&'static str; 4] = ["log2_depth", "log2_upload", "linear_attack", "class_separation"];
-
-    /// Inputs of the predictive models: log₂ depth, log₂ of the uploaded numbers per image, and the closed-form
-    /// stand-ins for leakage and utility.
-    pub fn features(&self) -> Vec<f64> {
-        let numbers = self.cost.side * self.cost.side * self.design.channels.depth();
-        vec![
-            (self.design.channels.depth() as f64).log2(),
-            (numbers as f64).log2(),
-            self.linear_attack,
-            self.class_separation,
-        ]
-    }
-
-    /// The selections' names, joined; of a set that no selection makes, how it was found.
-    pub fn selection_names(&self) -> String {
-        if self.selections.is_empty() {
-            return "local search".to_owned();
-        }
-        let names: Vec<_> = self.selections.iter().map(ToString::to_string).collect();
-        names.join("+")
-    }
 }
 
 /// A validated search space.
@@ -276,112 +251,24 @@ impl Space {
         })
     }
 
-    /// The designs of all slots that `keep` admits, each once.
+    /// The designs of all slots whose cost `keep` admits, each once.
     ///
     /// `insights` says of every split layer, by name, what is known of its channels. A slot that can't be filled
-    /// (fewer live channels than its depth) makes no design.
-    pub fn candidates(
-        &self,
-        insights: &HashMap<&'static str, LayerInsight>,
+    /// (fewer live channels than its depth) makes no design. `watch` is told the share that is done.
+    ///
+    /// # Errors
+    /// [`Interrupted`] when `watch` says so.
+    pub fn candidates<'a>(
+        &'a self,
+        insights: &'a HashMap<&'static str, LayerInsight>,
         keep: impl Fn(&Cost) -> bool,
-    ) -> Vec<Candidate> {
-        use rayon::prelude::*;
-        let slots: Vec<(Slot, Cost)> = self.slots().filter(|(_, cost)| keep(cost)).collect();
-        let fill = |(slot, cost): (Slot, Cost)| {
-            let insight = insights.get(slot.layer.name)?;
-            let channels = slot.selection.choose(slot.layer.name, slot.depth, insight)?;
-            let (linear_attack, class_separation) = insight.proxies(slot.selection, &channels);
-            let design = Design { split: slot.layer.name.to_owned(), channels };
-            Some(Candidate {
-                id: design.id(),
-                split_index: slot.layer.index,
-                selections: vec![slot.selection],
-                cost,
-                linear_attack,
-                class_separation,
-                design,
-            })
-        };
-        // In the slots' order, whichever is computed first.
-        let filled: Vec<Option<Candidate>> = slots.into_par_iter().map(fill).collect();
-        let mut candidates: Vec<Candidate> = Vec::new();
-        let mut known: HashMap<DesignId, usize> = HashMap::new();
-        for candidate in filled.into_iter().flatten() {
-            match known.get(&candidate.id) {
-                Some(&index) => candidates[index].selections.extend(candidate.selections),
-                None => {
-                    known.insert(candidate.id.clone(), candidates.len());
-                    candidates.push(candidate);
-                }
-            }
-        }
-        candidates
-    }
-}
-
-/// What is known in closed form of a layer's channels.
-#[derive(Debug, Clone)]
-pub struct LayerInsight {
-    /// Fisher scores and dead channels.
-    pub scores: ChannelScores,
-    /// Second moments of features, pixels and classes.
-    pub moments: LayerMoments,
-    /// The mixes that were asked for.
-    pub mixes: Vec<MixInsight>,
-}
-
-/// Any set of a layer's channels as a candidate.
-pub trait ChannelSets: Sync {
-    /// The channels of the layer `split` that are worth keeping; none where nothing is known of it.
-    fn live(&self, split: &str) -> Vec<u16>;
-    /// `base` with these channels in place of its own, as many; `None` where nothing is known of its layer.
-    fn with_channels(&self, base: &Candidate, channels: Vec<u16>) -> Option<Candidate>;
-}
-
-impl ChannelSets for HashMap<&'static str, LayerInsight> {
-    fn live(&self, split: &str) -> Vec<u16> {
-        self.get(split).map_or_else(Vec::new, |insight| selection::live_channels(&insight.scores))
-    }
-
-    fn with_channels(&self, base: &Candidate, channels: Vec<u16>) -> Option<Candidate> {
-        let insight = self.get(base.design.split.as_str())?;
-        let design = Design { split: base.design.split.clone(), channels: ChannelChoice::set(channels) };
-        let channels = design.channels.channels()?;
-        let (linear_attack, class_separation) =
-            (insight.moments.linear_attack_psnr(channels), insight.moments.class_separation(channels));
-        let (id, split_index, cost) = (design.id(), base.split_index, base.cost);
-        Some(Candidate { id, split_index, selections: Vec::new(), cost, linear_attack, class_separation, design })
-    }
-}
-
-/// What is known in closed form of one way of mixing a layer's channels.
-#[derive(Debug, Clone)]
-pub struct MixInsight {
-    /// The selection that mixes so.
-    pub selection: Selection,
-    /// Its combinations, the most useful first: those of a smaller depth are the first of these.
-    pub mix: Mix,
-    /// Second moments of their features, pixels and classes.
-    pub moments: LayerMoments,
-}
-
-impl LayerInsight {
-    /// What is known of a mixing selection, where it was asked for.
-    pub fn mix(&self, selection: Selection) -> Option<&MixInsight> {
-        self.mixes.iter().find(|mix| mix.selection == selection)
-    }
-
-    /// The closed-form stand-ins for leakage (PSNR in dB) and utility (class separation) of what `selection` chose.
-    fn proxies(&self, selection: Selection, choice: &ChannelChoice) -> (f64, f64) {
-        let of = |moments: &LayerMoments, channels: &[u16]| {
-            (moments.linear_attack_psnr(channels), moments.class_separation(channels))
-        };
-        match (choice, self.mix(selection)) {
-            (ChannelChoice::Set(channels), _) => of(&self.moments, channels),
-            (ChannelChoice::Mix(mix), Some(insight)) => {
-                of(&insight.moments, &(0..mix.depth()).map(|c| c as u16).collect::<Vec<_>>())
-            }
-            (ChannelChoice::Mix(_), None) => (f64::NAN, f64::NAN),
-        }
+        watch: &(dyn Fn(f64) -> ControlFlow<()> + Sync),
+    ) -> Result<Candidates<'a>, Interrupted> {
+        let layers = self.splits.iter().filter_map(|&(layer, ref depths)| {
+            let insight = insights.get(layer.name)?;
+            let costs = depths.iter().map(|&depth| (depth, self.cost_at(layer, depth)));
+            Some(SplitLayer { layer, insight, depths: costs.filter(|(_, cost)| keep(cost)).collect() })
+        });
+        Candidates::enumerate(layers.collect(), &self.selections, watch)
     }
 }

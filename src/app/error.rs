@@ -13,6 +13,7 @@ use crate::metrics::MetricsError;
 use crate::nn::NnError;
 use crate::report::ReportError;
 use crate::search::SearchError;
+use crate::space::Interrupted;
 use crate::store::StoreError;
 use crate::table::TableError;
 
@@ -45,6 +46,9 @@ pub enum AppError {
     /// The features or their cache.
     #[error(transparent)]
     Features(#[from] FeatureError),
+    /// An enumeration of designs that the user stopped.
+    #[error(transparent)]
+    Enumeration(#[from] Interrupted),
     /// A training or the device.
     #[error(transparent)]
     Nn(#[from] NnError),
@@ -115,7 +119,8 @@ impl AppError {
             Self::Search(SearchError::Exec(ExecError::Interrupted))
             | Self::Exec(ExecError::Interrupted)
             | Self::Estimate(EstimateError::Interrupted)
-            | Self::Features(FeatureError::Interrupted) => exit::INTERRUPTED,
+            | Self::Features(FeatureError::Interrupted)
+            | Self::Enumeration(Interrupted) => exit::INTERRUPTED,
             _ => exit::BAD_INPUT,
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::insight::insights;
+use super::insight::{self, insights};
 use super::progress::{Progress, Style};
 use super::setup::{self, Admission, Assets, ExactBudget};
 use super::{AppError, check, exit, interrupt, read_study, reuse, summary};
@@ -17,9 +17,9 @@ use crate::measurement::{Fidelity, Metric};
 use crate::metrics::student_t_quantile;
 use crate::nn::Device;
 use crate::protocol::{self, Plan, Protocol};
-use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record, thin_out};
+use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record};
 use crate::search::{self, Findings, Problem, Status};
-use crate::space::Candidate;
+use crate::space::{Cost, Place};
 use crate::store::{Header, Inputs, Row, Study};
 use crate::verify::MetricBound;
 
@@ -55,7 +55,8 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, device);
         let names: Vec<&'static str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
         let insights = insights(&laboratory, &assets.space, &names, &progress)?;
-        let candidates = assets.space.candidates(&insights, |cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit));
+        let fits = |cost: &Cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit);
+        let candidates = insight::candidates(&assets.space, &insights, fits, &progress)?;
         let plan = plan(&budget, candidates.len());
         // The baselines are to show what they do by themselves.
         if recovered.events.is_empty() && !args.fresh && budget.strategy == Strategy::Model {
@@ -69,8 +70,8 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         }
         let floors = laboratory.floors()?;
         let unsound = sanity(&laboratory, &floors)?;
-        let work = |candidate: &Candidate, fidelity| {
-            let load = setup::workload(&assets, &candidate.cost, candidate.design.channels.depth());
+        let work = |place: &Place, fidelity| {
+            let load = setup::workload(&assets, &place.cost, place.depth);
             Protocol::of(fidelity).within(budget.privacy.attacker).work(&load).unwrap_or(f64::NAN)
         };
         let problem = Problem {
@@ -248,30 +249,38 @@ fn conclude(
     provenance: Provenance,
     nowhere: Option<String>,
 ) -> Result<Record, AppError> {
-    let candidates: Vec<&Candidate> = problem.candidates.iter().chain(&findings.refined).collect();
-    let mut designs: Vec<DesignRecord> =
-        candidates.iter().map(|candidate| DesignRecord::new(candidate, findings.models.figures(candidate))).collect();
+    let listing = findings.listing(problem);
+    let record = |index: usize| {
+        let candidate = findings.candidate(problem, index);
+        (index, DesignRecord::new(&candidate, findings.models.figures(&candidate)))
+    };
+    let mut designs: BTreeMap<usize, DesignRecord> = listing.shown.iter().map(|&index| record(index)).collect();
     for (index, evaluation) in &findings.measured {
-        designs[*index].add_measured(evaluation);
+        designs.entry(*index).and_modify(|design| design.add_measured(evaluation));
     }
     for (index, evaluation) in &findings.screened {
-        designs[*index].add_screened(evaluation);
+        designs.entry(*index).and_modify(|design| design.add_screened(evaluation));
     }
-    for design in &mut designs {
+    for design in designs.values_mut() {
         design.expect_verification(&findings.gain, problem.bounds);
     }
-    let chosen = findings.chosen.map(|index| candidates[index].id.clone());
+    let chosen = findings.chosen.and_then(|index| designs.get(&index));
     let mut warnings = findings.warnings.clone();
-    if let (Status::Infeasible, Some(index)) = (findings.status, findings.chosen) {
-        warnings.extend(what_to_give(&designs[index], problem));
+    if let (Status::Infeasible, Some(nearest)) = (findings.status, chosen) {
+        warnings.extend(what_to_give(nearest, problem));
         warnings.extend(nowhere);
     }
-    let dropped = thin_out(&mut designs, chosen.as_ref(), &findings.verdicts);
-    if dropped > 0 {
+    if listing.left_out > 0 {
         warnings.push(format!(
-            "{dropped} designs that were neither measured nor among the most accurate by prediction are not listed"
+            "{} designs that were neither measured nor among the most accurate by prediction are not listed",
+            listing.left_out
         ));
     }
+    let chosen = chosen.map(|design| design.id.clone());
+    let mut designs: Vec<DesignRecord> = designs.into_values().collect();
+    designs.sort_by(|a, b| {
+        (a.split_index, a.design.channels.depth(), &a.id).cmp(&(b.split_index, b.design.channels.depth(), &b.id))
+    });
     Ok(Record {
         version: RECORD_VERSION,
         study: budget.name.clone(),

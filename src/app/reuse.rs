@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::exec::gallery_name;
 use crate::measurement::{DesignId, Evaluation, Fidelity, Outcome};
-use crate::space::Candidate;
+use crate::space::Candidates;
 use crate::store::{Event, Study, StudyReader};
 
 use super::AppError;
@@ -26,11 +26,10 @@ pub(super) fn known(
     results: &Path,
     own: &Path,
     instruments: &BTreeMap<Fidelity, String>,
-    candidates: &[Candidate],
+    candidates: &Candidates<'_>,
 ) -> Known {
     let mut known = Known { evaluations: Vec::new(), warnings: Vec::new() };
     let mut found: BTreeMap<(DesignId, Fidelity), (String, Evaluation)> = BTreeMap::new();
-    let wanted: std::collections::HashSet<&DesignId> = candidates.iter().map(|candidate| &candidate.id).collect();
     let mut folders: Vec<_> = std::fs::read_dir(results)
         .map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path()).collect())
         .unwrap_or_default();
@@ -57,7 +56,7 @@ pub(super) fn known(
                 && shared.contains(&evaluation.fidelity)
                 && evaluation.from.is_none()
                 && matches!(evaluation.outcome, Outcome::Done(_))
-                && wanted.contains(&evaluation.design)
+                && candidates.index_of(&evaluation.design).is_some()
             {
                 let key = (evaluation.design.clone(), evaluation.fidelity);
                 found.entry(key).or_insert_with(|| (name.clone(), evaluation.clone()));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::insight::insights;
+use super::insight::{self, insights};
 use super::progress::{Progress, Style};
 use super::setup;
 use super::{AppError, exit, interrupt};
@@ -47,7 +47,9 @@ pub(super) fn run(args: &TabulateArgs) -> Result<u8, AppError> {
     let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, device);
     let names: Vec<&'static str> = assets.space.splits().iter().map(|layer| layer.name).collect();
     let insights = insights(&laboratory, &assets.space, &names, &progress)?;
-    let candidates = assets.space.candidates(&insights, |_| true);
+    // Each of them will be measured, which takes seconds: there are not very many.
+    let candidates: Vec<Candidate> =
+        insight::candidates(&assets.space, &insights, |_| true, &progress)?.iter().collect();
     let estimators: Vec<Box<dyn Estimator>> =
         vec![Box::new(AttackLadder::new(&laboratory, Attacker::default())), Box::new(CloudAccuracy::new(&laboratory))];
     let mut executor = Executor::new(study, &recovered.events, estimators, &progress, candidates.len(), lanes);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::config::Objective;
 use crate::exec::Executor;
-use crate::measurement::{Evaluation, Metric};
+use crate::measurement::{DesignId, Evaluation, Metric};
 use crate::solver::{self, Forecasts, Solution};
 use crate::space::Design;
 use crate::verify::{self, Verdict};
@@ -52,7 +52,7 @@ impl Search<'_> {
         let mut forecasts;
         let (status, chosen, probability, binding) = loop {
             forecasts = models.beliefs(&self.points, Objective::Accuracy, problem.bounds, &gain).forecasts();
-            gain.add_surprises(&mut forecasts, problem.bounds, self.candidates());
+            gain.add_surprises(&mut forecasts, problem.bounds, self.places());
             let admitted: Vec<usize> = (0..forecasts.len())
                 .filter(|i| !judged.contains(i) && (trusted || self.tried.full.contains(i)))
                 .collect();
@@ -65,7 +65,7 @@ impl Search<'_> {
             let subset = forecasts.select(&admitted);
             if subset.is_empty() {
                 // Everything that may be believed was refuted, for reasons that the verdicts give.
-                let last = verdicts.last().and_then(|v| self.candidates().position(|c| c.id == v.design));
+                let last = verdicts.last().and_then(|v| self.index_of(&v.design));
                 break (Status::Unverified, last, 0.0, None);
             }
             let (index, probability, binding) = match solver::solve(&subset, &self.bounds, self.wanted(left))? {
@@ -99,16 +99,21 @@ impl Search<'_> {
                 continue;
             }
             let candidate = self.candidate(index);
-            let within = self.candidates().filter(|part| candidate.design.contains(&part.design));
+            // Of parts that were never tried nothing is known.
+            let known: BTreeSet<usize> =
+                self.tried.full.iter().chain(&self.tried.screened).chain(&judged).copied().collect();
+            let known = known.into_iter().map(|index| self.candidate(index));
+            let parts: Vec<DesignId> =
+                known.filter(|part| candidate.design.contains(&part.design)).map(|part| part.id).collect();
             let terms = verify::Terms {
                 bounds: problem.bounds,
                 confidence: problem.confidence,
                 floor: problem.floor,
                 inverted: problem.inverted,
-                parts: &within.map(|part| part.id.clone()).collect::<Vec<_>>(),
+                parts: &parts,
             };
-            let verdict = verify::verify(executor, candidate, &terms, &problem.plan, problem.seed)?;
-            gain.learn(&models, self.candidate(index), &verdict);
+            let verdict = verify::verify(executor, &candidate, &terms, &problem.plan, problem.seed)?;
+            gain.learn(&models, &candidate, &verdict);
             judged.insert(index);
             let accuracy = verdict.figure(Metric::Accuracy).map_or(0.0, |figure| figure.value);
             if verdict.holds && held.as_ref().is_none_or(|held| accuracy > held.accuracy) {
@@ -154,10 +159,10 @@ impl Search<'_> {
     }
 
     /// Mean PSNR of every measured design, with its standard error, dB.
-    fn leakage(&self) -> Vec<(&Design, f64, f64)> {
+    fn leakage(&self) -> Vec<(Design, f64, f64)> {
         let of = |(index, evaluation): &(usize, Evaluation)| {
             let row = evaluation.measurements().iter().find(|row| row.metric == Metric::PsnrMean)?;
-            Some((&self.candidate(*index).design, row.value, row.std_error))
+            Some((self.candidate(*index).design, row.value, row.std_error))
         };
         self.measured.iter().filter_map(of).collect()
     }
@@ -177,7 +182,7 @@ impl Search<'_> {
                 Some(Relaxation {
                     metric,
                     limit: r.limit,
-                    design: self.candidate(index).id.clone(),
+                    design: self.candidate(index).id,
                     gain: accuracy(index) - now,
                 })
             })

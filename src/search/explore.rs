@@ -1,12 +1,14 @@
 //! The search's state, and which designs it measures.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::config::Strategy;
 use crate::exec::{Executor, Job};
 use crate::measurement::{DesignId, Evaluation, Fidelity, Metric, Outcome};
 use crate::solver::{self, Bounds, Forecasts, Front, Solution};
-use crate::space::Candidate;
+use crate::space::{Candidate, Candidates, Place};
 use crate::surrogate::Points;
 use crate::verify::MetricBound;
 
@@ -18,13 +20,15 @@ use super::strategy::{Ground, Incumbent, Judged, Learner, Proposal};
 use super::{Problem, SearchError, refine};
 
 /// Numbers the candidates' combinations of split and depth.
-fn groups(candidates: &[Candidate]) -> Vec<usize> {
-    let mut known = std::collections::BTreeMap::new();
-    let mut number = |candidate: &Candidate| {
+fn groups(candidates: &Candidates<'_>) -> Vec<usize> {
+    let mut known = BTreeMap::new();
+    let mut groups = Vec::with_capacity(candidates.len());
+    for (place, range) in candidates.places() {
         let next = known.len();
-        *known.entry((candidate.split_index, candidate.design.channels.depth())).or_insert(next)
-    };
-    candidates.iter().map(&mut number).collect()
+        let number = *known.entry((place.split_index, place.depth)).or_insert(next);
+        groups.resize(range.end, number);
+    }
+    groups
 }
 
 /// The search's state: what was measured so far.
@@ -55,12 +59,13 @@ impl Learner for Search<'_> {
 
     /// Only where time is limited: which designs are measured would else depend on the machine.
     fn log_seconds(&self, level: Level) -> Option<Vec<f64>> {
-        use rayon::prelude::*;
         self.problem.seconds?;
         let (problem, pace) = (self.problem, self.pace()?);
         let fidelity = self.fidelity(level)?;
-        let seconds = |candidate: &Candidate| (pace * (problem.work)(candidate, fidelity)).ln();
-        Some(problem.candidates.par_iter().chain(&self.refined).map(seconds).collect())
+        let seconds = |place: &Place| (pace * (problem.work)(place, fidelity)).ln();
+        let mut all = Vec::with_capacity(self.points.len());
+        self.places().for_each(|(place, range)| all.resize(range.end, seconds(&place)));
+        Some(all)
     }
 
     fn incumbent(&self, forecasts: &Forecasts) -> Result<Incumbent, SearchError> {
@@ -89,13 +94,10 @@ impl Learner for Search<'_> {
 impl<'a> Search<'a> {
     /// A search that knows what other studies measured for it.
     pub(super) fn new(problem: &'a Problem<'a>, executor: &Executor<'_>) -> Self {
-        let mut points = model::points();
-        problem.candidates.iter().for_each(|candidate| model::push(&mut points, candidate));
-        let number: HashMap<&DesignId, usize> =
-            problem.candidates.iter().enumerate().map(|(i, c)| (&c.id, i)).collect();
+        let points = model::points(problem.candidates);
         let (mut measured, mut screened, mut tried) = (Vec::new(), Vec::new(), Tried::default());
         for evaluation in executor.adopted() {
-            if let Some(&index) = number.get(&evaluation.design) {
+            if let Some(index) = problem.candidates.index_of(&evaluation.design) {
                 match evaluation.fidelity == problem.plan.search {
                     true => {
                         tried.insert(index, Level::Full);
@@ -134,14 +136,32 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The problem's candidates, then the refined ones.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> + Clone {
-        self.problem.candidates.iter().chain(&self.refined)
+    /// A candidate, refined ones included.
+    pub(super) fn candidate(&self, index: usize) -> Candidate {
+        let candidates = self.problem.candidates;
+        if index < candidates.len() { candidates.get(index) } else { self.refined[index - candidates.len()].clone() }
     }
 
-    pub(super) fn candidate(&self, index: usize) -> &Candidate {
+    /// Its place.
+    pub(super) fn place(&self, index: usize) -> Cow<'_, Place> {
         let candidates = self.problem.candidates;
-        candidates.get(index).unwrap_or_else(|| &self.refined[index - candidates.len()])
+        match index < candidates.len() {
+            true => Cow::Borrowed(candidates.place(index)),
+            false => Cow::Owned(self.refined[index - candidates.len()].place()),
+        }
+    }
+
+    /// All places, each with its candidates' indices; then those of refined candidates.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Cow<'_, Place>, Range<usize>)> {
+        let known = self.problem.candidates.places().map(|(place, range)| (Cow::Borrowed(place), range));
+        let refined = (self.problem.candidates.len()..).zip(&self.refined);
+        known.chain(refined.map(|(index, candidate)| (Cow::Owned(candidate.place()), index..index + 1)))
+    }
+
+    /// The candidate of an id, refined ones included.
+    pub(super) fn index_of(&self, id: &DesignId) -> Option<usize> {
+        let refined = || self.refined.iter().position(|candidate| candidate.id == *id);
+        self.problem.candidates.index_of(id).or_else(|| Some(self.problem.candidates.len() + refined()?))
     }
 
     /// Designs measured before the search refines, for which the model strategy keeps one measurement of more than a few.
@@ -168,14 +188,15 @@ impl<'a> Search<'a> {
     /// Measures candidates side by side.
     pub(super) fn measure(&mut self, executor: &mut Executor<'_>, chosen: &[Proposal]) -> Result<(), SearchError> {
         let problem = self.problem;
-        let job = |proposal: &Proposal| Job {
-            candidate: self.candidate(proposal.index),
+        let candidates: Vec<Candidate> = chosen.iter().map(|proposal| self.candidate(proposal.index)).collect();
+        let job = |(proposal, candidate): (&Proposal, _)| Job {
+            candidate,
             fidelity: self.fidelity(proposal.level).unwrap_or(problem.plan.search),
             seed: problem.seed,
             verifying: None,
             reason: proposal.reason.clone(),
         };
-        let jobs: Vec<Job<'_>> = chosen.iter().map(job).collect();
+        let jobs: Vec<Job<'_>> = chosen.iter().zip(&candidates).map(job).collect();
         let evaluations = executor.measure(&jobs, self.search_seconds())?;
         for (&Proposal { index, level, .. }, evaluation) in chosen.iter().zip(evaluations) {
             let Some(evaluation) = evaluation else {
@@ -245,18 +266,18 @@ impl<'a> Search<'a> {
         };
         let (sets, seed) = (self.problem.sets, self.problem.seed);
         let refined = match self.fit()?.trusted(&mut Vec::new()) {
-            true => refine::refine(self.candidate(base), sets, &beliefs, &self.bounds, incumbent.best(), seed)?,
+            true => refine::refine(&self.candidate(base), sets, &beliefs, &self.bounds, incumbent.best(), seed)?,
             // Swaps look for what the models say; models that have learnt nothing lead them anywhere.
             false => None,
         };
         let refined = refined.filter(|(candidate, found)| {
-            next.is_none_or(|(_, score)| *found > score) && self.candidates().all(|known| known.id != candidate.id)
+            next.is_none_or(|(_, score)| *found > score) && self.index_of(&candidate.id).is_none()
         });
         let proposal = match (refined, next) {
             (Some((candidate, score)), _) => {
                 model::push(&mut self.points, &candidate);
                 self.refined.push(candidate);
-                let base = &self.candidate(base).id;
+                let base = self.candidate(base).id;
                 let reason = format!("local search over the channels of {base}: log acquisition {score:.2}");
                 Proposal::full(self.points.len() - 1, reason)
             }
@@ -272,8 +293,7 @@ impl<'a> Search<'a> {
     fn judged(&self) -> Vec<Judged> {
         let gain = Gain::prior(&self.problem.plan);
         let judge = |(index, evaluation): &(usize, Evaluation)| {
-            let candidate = self.candidate(*index);
-            let design = Openness::new(candidate.split_index, candidate.cost.upload_bytes.0);
+            let design = Openness::of(&self.place(*index));
             let value = |metric: Metric| evaluation.measurements().iter().find(|row| row.metric == metric);
             let expected = |bound: &MetricBound| {
                 let row = value(bound.metric)?;
@@ -288,10 +308,9 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn fit(&self) -> Result<Models, SearchError> {
-        let at = |level: Level, (index, evaluation)| (self.candidate(index), level, evaluation);
-        let full = self.measured.iter().map(|(index, evaluation)| at(Level::Full, (*index, evaluation)));
-        let screened = self.screened.iter().map(|(index, evaluation)| at(Level::Screening, (*index, evaluation)));
+        let full = self.measured.iter().map(|(index, evaluation)| (*index, Level::Full, evaluation));
+        let screened = self.screened.iter().map(|(index, evaluation)| (*index, Level::Screening, evaluation));
         let rows: Vec<_> = full.chain(screened).collect();
-        Ok(Models::fit(&rows, self.problem.bounds, self.problem.seed)?)
+        Ok(Models::fit(&self.points, &rows, self.problem.bounds, self.problem.seed)?)
     }
 }

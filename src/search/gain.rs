@@ -1,11 +1,14 @@
 //! What verification adds to the models' predictions: more data, longer training, trials of inversion, an extension of the learning
 //! curve and a confidence margin.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use super::model::{Models, PredictedFigure, natural, to_logit};
 use crate::measurement::Metric;
 use crate::protocol::Plan;
 use crate::solver::Forecasts;
-use crate::space::Candidate;
+use crate::space::{Candidate, Place};
 use crate::surrogate::Prediction;
 use crate::verify::{MetricBound, Verdict};
 
@@ -24,8 +27,9 @@ impl Openness {
         Self { split_index, log2_upload: (upload_bytes.max(1) as f64).log2() }
     }
 
-    fn of(candidate: &Candidate) -> Self {
-        Self::new(candidate.split_index, candidate.cost.upload_bytes.0)
+    /// That of the designs of a place.
+    pub(super) fn of(place: &Place) -> Self {
+        Self::new(place.split_index, place.cost.upload_bytes.0)
     }
 
     /// How far a surprise at `at` carries to this design: wholly where it is at least as open, less with every halving of its
@@ -115,20 +119,23 @@ impl Gain {
         self.belief(metric).map_or(Prediction { mean: 0.0, sd: 0.0 }, any)
     }
 
-    /// Adds to the forecasts of bounded figures, which are by what is expected of all designs, what surprises say of each.
-    pub(super) fn add_surprises<'c>(
+    /// Adds to the forecasts of bounded figures, which are by what is expected of all designs, what surprises say of those of
+    /// each place, with the indices of its candidates.
+    pub(super) fn add_surprises<'p>(
         &self,
         forecasts: &mut Forecasts,
         bounds: &[MetricBound],
-        candidates: impl Iterator<Item = &'c Candidate> + Clone,
+        places: impl Iterator<Item = (Cow<'p, Place>, Range<usize>)>,
     ) {
-        for (bound, forecasts) in bounds.iter().zip(&mut forecasts.constraints) {
-            let Some(belief) = self.belief(bound.metric).filter(|belief| !belief.surprises.is_empty()) else {
-                continue;
-            };
-            for (forecast, candidate) in forecasts.iter_mut().zip(candidates.clone()) {
-                let surprise = belief.surprise(Openness::of(candidate));
-                *forecast = Prediction { mean: forecast.mean + surprise.mean, sd: forecast.sd.hypot(surprise.sd) };
+        for (place, range) in places {
+            for (bound, forecasts) in bounds.iter().zip(&mut forecasts.constraints) {
+                let Some(belief) = self.belief(bound.metric).filter(|belief| !belief.surprises.is_empty()) else {
+                    continue;
+                };
+                let surprise = belief.surprise(Openness::of(&place));
+                for forecast in &mut forecasts[range.clone()] {
+                    *forecast = Prediction { mean: forecast.mean + surprise.mean, sd: forecast.sd.hypot(surprise.sd) };
+                }
             }
         }
     }
@@ -152,7 +159,7 @@ impl Gain {
 
     /// Corrects the beliefs by what verification found (normal prior, normal observation, cut where it is no longer credible).
     pub fn learn(&mut self, models: &Models, candidate: &Candidate, verdict: &Verdict) {
-        let design = Openness::of(candidate);
+        let design = Openness::new(candidate.split_index, candidate.cost.upload_bytes.0);
         for belief in &mut self.0 {
             let metric = belief.metric;
             let (Some(figure), Some(prediction)) = (verdict.figure(metric), models.predict(metric, candidate)) else {

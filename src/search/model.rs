@@ -7,7 +7,7 @@ use super::gain::Gain;
 use super::level::Level;
 use crate::config::Objective;
 use crate::measurement::{Evaluation, Measurement, Metric, Outcome};
-use crate::space::Candidate;
+use crate::space::{Candidate, Candidates};
 use crate::surrogate::{FitOptions, GaussianProcess, LeaveOneOut, Points, Prediction, Row, SurrogateError};
 use crate::verify::MetricBound;
 
@@ -87,24 +87,39 @@ pub(super) fn natural(metric: Metric, prediction: Prediction) -> (f64, f64) {
     }
 }
 
-/// No design yet; each will be described as the models see it.
-pub(super) fn points() -> Points {
-    Points::new(Candidate::FEATURES.len() + 1)
+/// All candidates as the models see them: as what full measurements of them would be.
+pub(super) fn points(candidates: &Candidates<'_>) -> Points {
+    let mut points = Points::with_capacity(WIDTH, candidates.len());
+    for (place, range) in candidates.places() {
+        range.for_each(|index| points.push(&Level::Full.of(&candidates.features(index)), place.split_index));
+    }
+    points
 }
 
-/// Adds a candidate, as what a full measurement of it would be.
+/// One candidate as the models see it.
+pub(super) fn point(candidate: &Candidate) -> Points {
+    let mut point = Points::new(WIDTH);
+    push(&mut point, candidate);
+    point
+}
+
+/// Adds a candidate.
 pub(super) fn push(points: &mut Points, candidate: &Candidate) {
     points.push(&Level::Full.of(&candidate.features()), candidate.split_index);
 }
 
+/// Features of a design and the level of its measurement.
+const WIDTH: usize = Candidate::FEATURES.len() + 1;
+
 impl Models {
-    /// Fits every modelled figure and every bounded one to the measured designs: those measured in full first, then those
-    /// that were screened.
+    /// Fits every modelled figure and every bounded one to the measured designs, by their index among `points`: those measured
+    /// in full first, then those that were screened.
     ///
     /// # Errors
     /// [`SurrogateError`] where a fit is impossible (no rows, not a number).
     pub(super) fn fit(
-        measured: &[(&Candidate, Level, &Evaluation)],
+        points: &Points,
+        measured: &[(usize, Level, &Evaluation)],
         bounds: &[MetricBound],
         seed: u64,
     ) -> Result<Self, SurrogateError> {
@@ -117,7 +132,7 @@ impl Models {
         for metric in metrics {
             let mut rows = Vec::new();
             let mut values = Vec::new();
-            for &(candidate, level, evaluation) in measured {
+            for &(index, level, evaluation) in measured {
                 let Outcome::Done(measurements) = &evaluation.outcome else {
                     continue;
                 };
@@ -128,8 +143,8 @@ impl Models {
                 if level == Level::Full {
                     values.push(row.value);
                 }
-                let features = level.of(&candidate.features());
-                rows.push(Row { features, category: candidate.split_index, value, variance });
+                let features = level.instead(points.features(index));
+                rows.push(Row { features, category: points.category(index), value, variance });
             }
             if rows.is_empty() && !bounds.iter().any(|b| b.metric == metric) && metric != Metric::Accuracy {
                 continue;
@@ -150,6 +165,16 @@ impl Models {
     pub(super) fn predict(&self, metric: Metric, candidate: &Candidate) -> Option<Prediction> {
         let (_, process) = self.processes.iter().find(|(m, _)| *m == metric)?;
         Some(process.predict(&Level::Full.of(&candidate.features()), candidate.split_index))
+    }
+
+    /// A figure of all `points`, on its natural scale; `None` where it is not modelled.
+    pub(super) fn figures_of(&self, metric: Metric, points: &Points) -> Option<Vec<PredictedFigure>> {
+        let (_, process) = self.processes.iter().find(|(m, _)| *m == metric)?;
+        let figure = |prediction| {
+            let (value, sd) = natural(metric, prediction);
+            PredictedFigure { metric, value, sd }
+        };
+        Some(process.predict_all(points).into_iter().map(figure).collect())
     }
 
     /// Every modelled figure of `candidate`, at the search's protocol.

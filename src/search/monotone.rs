@@ -12,11 +12,11 @@ const SLACK_DB: f64 = 0.3;
 const TOLD: usize = 3;
 
 /// Says which designs, each with its mean PSNR and that figure's standard error in dB, seem to leak less than a part of theirs.
-pub(super) fn warnings(measured: &[(&Design, f64, f64)]) -> Vec<String> {
+pub(super) fn warnings(measured: &[(Design, f64, f64)]) -> Vec<String> {
     let mut found = Vec::new();
-    for &(whole, of_whole, error) in measured {
-        for &(part, of_part, part_error) in measured {
-            let lost = of_part - of_whole - SLACK_DB.max(3.0 * error.hypot(part_error));
+    for (whole, of_whole, error) in measured {
+        for (part, of_part, part_error) in measured {
+            let lost = of_part - of_whole - SLACK_DB.max(3.0 * error.hypot(*part_error));
             if lost > 0.0 && whole != part && whole.contains(part) {
                 let text = format!(
                     "sanity: {} keeps all channels of {}, but {of_whole:.2} dB were recovered from it and {of_part:.2} dB from its \
@@ -42,7 +42,8 @@ mod tests {
         let design =
             |channels: &[u16]| Design { split: "conv3_1".to_owned(), channels: ChannelChoice::set(channels.to_vec()) };
         let (part, whole, other) = (design(&[1, 2]), design(&[1, 2, 5]), design(&[3, 4, 5]));
-        let with = |of_whole| warnings(&[(&part, 20.0, 0.05), (&whole, of_whole, 0.05), (&other, 10.0, 0.05)]);
+        let measured = |design: &Design, psnr: f64| (design.clone(), psnr, 0.05);
+        let with = |of_whole| warnings(&[measured(&part, 20.0), measured(&whole, of_whole), measured(&other, 10.0)]);
         assert!(with(20.5).is_empty());
         assert!(with(19.8).is_empty(), "within the slack");
         let found = with(19.0);

@@ -2,6 +2,7 @@
 
 use crate::exec::Executor;
 use crate::measurement::Evaluation;
+use crate::space::Place;
 
 use super::explore::Search;
 
@@ -22,11 +23,10 @@ impl Search<'_> {
         let Some(pace) = self.pace() else {
             return 0.0;
         };
-        let work = |candidate| (problem.work)(candidate, problem.plan.verification);
+        let work = |place: &Place| (problem.work)(place, problem.plan.verification);
         let work = match index {
-            Some(index) => Some(work(self.candidate(index))),
-            // A thousand of them tell the median of a million.
-            None => median(problem.candidates.iter().step_by(problem.candidates.len() / 1000 + 1).map(work)),
+            Some(index) => Some(work(&self.place(index))),
+            None => median(problem.sample().map(work)),
         };
         pace * work.unwrap_or(0.0) * problem.plan.verification_seeds as f64
     }
@@ -38,7 +38,7 @@ impl Search<'_> {
         let telling = if own(&self.measured) { &self.measured } else { &self.screened };
         let own = telling.iter().filter(|(_, evaluation)| evaluation.from.is_none());
         let pace = |(index, evaluation): &(usize, Evaluation)| {
-            evaluation.seconds / (self.problem.work)(self.candidate(*index), evaluation.fidelity)
+            evaluation.seconds / (self.problem.work)(&self.place(*index), evaluation.fidelity)
         };
         median(own.map(pace).filter(|pace| pace.is_finite() && *pace > 0.0))
     }

@@ -39,9 +39,7 @@ pub(super) fn refine(
         let Some(candidate) = made(set) else {
             return f64::NEG_INFINITY;
         };
-        let mut point = model::points();
-        model::push(&mut point, &candidate);
-        let forecasts: Forecasts = beliefs.forecasts_of(&point);
+        let forecasts: Forecasts = beliefs.forecasts_of(&model::point(&candidate));
         solver::acquisition(&forecasts, 0, bounds, best)
     };
     let annealing = Annealing { steps: STEPS, temperature: 0.5, restarts: 1, climb: channels.len() <= CLIMBED, seed };

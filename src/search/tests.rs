@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -14,6 +15,8 @@ use crate::exec::{Job, Lanes, Observer};
 use crate::measurement::Outcome;
 use crate::space::{ChannelChoice, Cost, Design, Selection};
 use crate::store::{Header, Inputs, Study};
+
+mod listing;
 
 /// Counts fresh measurements, on so many lanes, and interrupts those that begin after `stop` of them.
 #[derive(Default)]
@@ -119,8 +122,9 @@ impl ChannelSets for NoSets {
 
 /// What the tests vary.
 fn problem() -> Problem<'static> {
+    static NONE: LazyLock<Candidates<'static>> = LazyLock::new(|| [].into_iter().collect());
     Problem {
-        candidates: &[],
+        candidates: &NONE,
         sets: &NoSets,
         bounds: &[],
         confidence: 0.95,
@@ -143,16 +147,24 @@ fn solve_problem(
     counter: &Counter,
 ) -> Result<(Findings, Vec<Candidate>), SearchError> {
     let candidates = candidates();
-    let problem = Problem { candidates: &candidates, ..problem };
+    let listed: Candidates<'_> = candidates.iter().cloned().collect();
+    Ok((solve_among(dir, Problem { candidates: &listed, ..problem }, mock, counter)?, candidates))
+}
+
+fn solve_among(
+    dir: &Path,
+    problem: Problem<'_>,
+    mock: impl Fn() -> MockEstimator,
+    counter: &Counter,
+) -> Result<Findings, SearchError> {
     let (study, recovered) = study(dir);
     let estimators: Vec<Box<dyn Estimator>> = vec![Box::new(mock())];
     let mut executor = Executor::new(study, &recovered, estimators, counter, 18, Lanes::new(Some(counter.lanes)));
-    let findings = run(&problem, &mut executor)?;
-    Ok((findings, candidates))
+    run(&problem, &mut executor)
 }
 
 /// Every measurement takes as long.
-fn even(_: &Candidate, _: Fidelity) -> f64 {
+fn even(_: &Place, _: Fidelity) -> f64 {
     1.0
 }
 
@@ -373,7 +385,7 @@ fn an_interrupted_study_resumes_to_the_same_answer_and_repeats_nothing() {
 
 /// A plan that screens at a quarter of the cost.
 fn screening() -> Problem<'static> {
-    fn work(_: &Candidate, fidelity: Fidelity) -> f64 {
+    fn work(_: &Place, fidelity: Fidelity) -> f64 {
         if fidelity == Fidelity::Quick { 0.25 } else { 1.0 }
     }
     let plan = Plan { screening: Some(Fidelity::Quick), search: Fidelity::Standard, evaluations: 14, ..problem().plan };
@@ -535,7 +547,7 @@ impl Estimator for Failing {
 #[test]
 fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
     let folder = tempfile::tempdir().unwrap();
-    let candidates = candidates();
+    let candidates: Candidates<'_> = candidates().into_iter().collect();
     let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 26.5 }];
     let plan = Plan { evaluations: 20, ..Plan::of(EffortLevel::Quick) };
     let (confidence, seconds) = (0.95, None);

@@ -3,11 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-
+use super::order::ChannelOrders;
 use crate::config::{MOST_WEIGHT, SelectionsEntry};
-use crate::features::ChannelScores;
 use crate::space::{ChannelChoice, LayerInsight};
 
 /// Part of a layer's live channels that pruned-random drops before it draws for being the worst by Fisher score, and as many
@@ -74,27 +71,7 @@ impl Selection {
 
     /// `depth` channels of the layer `split`, or as many combinations; `None` where fewer can be picked.
     pub fn choose(self, split: &str, depth: usize, insight: &LayerInsight) -> Option<ChannelChoice> {
-        let scores = &insight.scores;
-        let live: Vec<u16> = live_channels(scores);
-        let mut channels = match self {
-            Self::First => live,
-            Self::Fisher => by_fisher(live, scores),
-            Self::Random { seed } => shuffled(live, split, "random", seed),
-            Self::PrunedRandom { seed } => {
-                let keep = live.len() - (live.len() as f64 * PRUNED_FRACTION) as usize;
-                let useful = by_fisher(live.clone(), scores);
-                let mut private = by_leakage(live.clone(), insight);
-                private.truncate(keep);
-                let kept = |channel: &u16| useful[..keep].contains(channel) && private.contains(channel);
-                shuffled(live.into_iter().filter(kept).collect(), split, "pruned-random", seed)
-            }
-            Self::Balanced { weight } => insight.moments.balanced(&live, f64::from(weight) / 100.0, depth),
-            Self::Mixed { .. } => return insight.mix(self)?.mix.first(depth).map(ChannelChoice::Mix),
-        };
-        (channels.len() >= depth).then(|| {
-            channels.truncate(depth);
-            ChannelChoice::set(channels)
-        })
+        ChannelOrders::new(split, insight, &[self], depth).choose(self, depth)
     }
 }
 
@@ -143,45 +120,12 @@ impl FromStr for Selection {
     }
 }
 
-/// Channels that are not zero on all data, in the layer's order.
-pub(super) fn live_channels(scores: &ChannelScores) -> Vec<u16> {
-    (0u16..).zip(&scores.dead).filter_map(|(channel, &dead)| (!dead).then_some(channel)).collect()
-}
-
-/// `channels` from the highest Fisher score to the lowest; ties in the layer's order.
-fn by_fisher(mut channels: Vec<u16>, scores: &ChannelScores) -> Vec<u16> {
-    let score = |channel: &u16| scores.fisher_map[usize::from(*channel)];
-    channels.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.cmp(b)));
-    channels
-}
-
-/// `channels` from the one that leaks least by itself to the one that leaks most; ties in the layer's order.
-fn by_leakage(channels: Vec<u16>, insight: &LayerInsight) -> Vec<u16> {
-    let leakage = |channel: u16| (channel, insight.moments.linear_attack_psnr(&[channel]));
-    let mut scored: Vec<(u16, f64)> = channels.into_iter().map(leakage).collect();
-    scored.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
-    scored.into_iter().map(|(channel, _)| channel).collect()
-}
-
-/// `channels` in an order that depends on the layer, the rule and the draw's number alone.
-fn shuffled(mut channels: Vec<u16>, split: &str, rule: &str, seed: u32) -> Vec<u16> {
-    let mut hasher = blake3::Hasher::new();
-    for part in [split.as_bytes(), b"/", rule.as_bytes(), b"/", &seed.to_le_bytes()] {
-        hasher.update(part);
-    }
-    let mut rng = ChaCha8Rng::from_seed(*hasher.finalize().as_bytes());
-    // Fisher-Yates; the modulo bias of 64 random bits over at most 65536 channels is below 2⁻⁴⁸.
-    for i in (1..channels.len()).rev() {
-        let j = (rng.next_u64() % (i as u64 + 1)) as usize;
-        channels.swap(i, j);
-    }
-    channels
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::ChannelScores;
     use crate::proxy::MomentsBuilder;
+    use crate::space::order::live_channels;
 
     fn insight(n: usize) -> LayerInsight {
         let fisher_map: Vec<f64> = (0..n).map(|i| (i * 37 % n) as f64).collect();

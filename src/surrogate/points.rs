@@ -15,6 +15,11 @@ impl Points {
         Self { width, features: Vec::new(), categories: Vec::new() }
     }
 
+    /// As [`new`](Self::new), with memory for `count` designs.
+    pub fn with_capacity(width: usize, count: usize) -> Self {
+        Self { width, features: Vec::with_capacity(width * count), categories: Vec::with_capacity(count) }
+    }
+
     /// Adds a design.
     ///
     /// # Panics
