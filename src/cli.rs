@@ -507,7 +507,7 @@ pub struct BenchArgs {
     /// Designs measured at once; one per thread, at most eight, where absent
     #[arg(long, short = 'j', value_name = "N")]
     pub jobs: Option<usize>,
-    /// Instead: time one pass of the search over a made-up space of N designs
+    /// Instead: time the enumeration of a made-up space of N designs and one pass of the search over it
     #[arg(long, value_name = "N")]
     pub candidates: Option<usize>,
     /// Print one JSON object and nothing else
