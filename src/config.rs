@@ -4,6 +4,7 @@
 //! and what would have been accepted. The YAML library is used in `yaml` and nowhere else.
 
 mod budget_file;
+mod data_entry;
 mod replay_file;
 mod space_file;
 mod yaml;
@@ -11,11 +12,9 @@ mod yaml;
 use std::path::{Path, PathBuf};
 
 pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, Objective, PrivacyBudget, PsnrBudget, Strategy};
+pub use data_entry::{ArraysEntry, DataEntry, DataFormat, DuplicatesEntry, LabelsEntry, PartEntry, SplitEntry};
 pub use replay_file::{ConstraintEntry, Goal, ObjectiveEntry, ReplayFile, Scale};
-pub use space_file::{
-    BackboneEntry, DataEntry, DataFormat, DuplicatesEntry, FloatPrecision, MOST_WEIGHT, PartEntry, PrecisionEntry,
-    SelectionsEntry, SpaceFile,
-};
+pub use space_file::{BackboneEntry, FloatPrecision, MOST_WEIGHT, PrecisionEntry, SelectionsEntry, SpaceFile};
 
 /// A file that can't be used.
 #[derive(Debug, thiserror::Error)]

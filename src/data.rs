@@ -1,28 +1,41 @@
 //! Labelled images in three disjoint parts.
 //!
 //! The cloud net and the attacker learn from the *training* part, the attacker stops and chooses by the
-//! *validation* part, and every reported figure comes from the *evaluation* part. [`load`] reads the parts from
-//! IDX files or class folders, refuses (or removes) images that are in two of them, pads, and puts each part into
-//! an order in which every prefix is nearly class-balanced, so that a cheaper measurement is one on the first n.
+//! *validation* part, and every reported figure comes from the *evaluation* part. [`load`] lists the images of class
+//! folders, IDX, CIFAR, NumPy or Parquet files with their labels, chooses (or draws) those of each part, reads only these, refuses
+//! (or removes) images that are in two parts, pads, and puts each part into an order in which every prefix is nearly
+//! class-balanced, so that a cheaper measurement is one on the first n.
+//!
+//! What files say is not believed before it is checked: sizes are compared with limits and with what is there before memory is
+//! asked for.
 
+mod cifar;
 mod decode;
 mod error;
 mod folder;
 mod idx;
 mod images;
+mod listing;
+mod npy;
+mod npz;
+mod parquet;
+mod place;
 mod prepare;
+mod select;
 mod spec;
 mod survey;
 
 use std::fmt;
 
 pub use decode::{Fit, Resize, RgbImage, read_rgb};
-pub use error::DataError;
+pub use error::{ArrayProblem, DataError, ParquetProblem};
 pub use folder::image_files;
 pub use images::{ImageSet, Region};
-pub use spec::{Duplicates, PartsSpec, Source};
-pub use survey::{ClassFolders, Survey};
+pub use place::Place;
+pub use spec::{ArrayNames, CifarLabels, Division, Duplicates, PartSource, PartsSpec, Source, Split};
+pub use survey::{Found, Survey};
 
+use listing::Listing;
 use prepare::Raw;
 
 /// Sides must be a multiple of this: three pools in VGG-16 up to conv4_3, and one in the smallest cloud net.
@@ -43,6 +56,9 @@ pub enum Part {
 }
 
 impl Part {
+    /// All three, in the order of their use.
+    pub const ALL: [Self; 3] = [Part::Training, Part::Validation, Part::Evaluation];
+
     /// The part's name, as in file names and messages.
     pub fn name(self) -> &'static str {
         match self {
@@ -131,16 +147,15 @@ impl Parts {
 /// # Errors
 /// Every way in which the files can be unusable: see [`DataError`].
 pub fn load(spec: &PartsSpec) -> Result<Parts, DataError> {
-    let names = spec.class_names.as_deref();
-    let mut training = read(&spec.training, Part::Training, names)?;
-    let mut validation = read(&spec.validation, Part::Validation, names)?;
-    let evaluation = read(&spec.evaluation, Part::Evaluation, names)?;
-
-    let class_names = prepare::class_names(names, [&training, &validation, &evaluation])?;
+    let (raws, class_names) = match &spec.division {
+        Division::Named { training, validation, evaluation } => named([training, validation, evaluation], spec)?,
+        Division::Drawn { whole, split } => drawn(whole, *split, spec)?,
+    };
+    let [mut training, mut validation, evaluation] = raws;
     let frame = prepare::frame([&training, &validation, &evaluation], spec.pad_to)?;
     let dropped = prepare::separate(&mut training, &mut validation, &evaluation, spec.duplicates)?;
     for raw in [&training, &validation, &evaluation] {
-        prepare::require_every_class(raw, &class_names)?;
+        prepare::require_every_class(raw.part, &raw.labels, &class_names)?;
     }
 
     let finish = |raw: Raw| prepare::finish(raw, frame, class_names.len());
@@ -148,224 +163,46 @@ pub fn load(spec: &PartsSpec) -> Result<Parts, DataError> {
     Ok(Parts { dropped, ..parts })
 }
 
-fn read(source: &Source, part: Part, class_names: Option<&[String]>) -> Result<Raw, DataError> {
+/// The parts that each name their images, and the classes.
+fn named(parts: [&PartSource; 3], spec: &PartsSpec) -> Result<([Raw; 3], Vec<String>), DataError> {
+    let [training, validation, evaluation] = [0, 1, 2].map(|at| list(&parts[at].source, Some(Part::ALL[at])));
+    let listings = [training?, validation?, evaluation?];
+    let sources = [0, 1, 2].map(|at| (Part::ALL[at], &listings[at]));
+    let class_names = prepare::class_names(spec.class_names.as_deref(), &sources)?;
+    for (part, listing) in sources {
+        prepare::require_every_class(part, &listing.labels, &class_names)?;
+    }
+    let [training, validation, evaluation] = [0, 1, 2].map(|at| {
+        let (part, listing) = sources[at];
+        let PartSource { skip_per_class, take_per_class, .. } = *parts[at];
+        let chosen = select::per_class(listing, &class_names, skip_per_class, take_per_class)?;
+        listing.read(part, &chosen, spec.resize)
+    });
+    Ok(([training?, validation?, evaluation?], class_names))
+}
+
+/// The parts that are drawn from one source, and the classes.
+fn drawn(whole: &Source, split: Split, spec: &PartsSpec) -> Result<([Raw; 3], Vec<String>), DataError> {
+    let listing = list(whole, None)?;
+    let class_names = prepare::class_names(spec.class_names.as_deref(), &[(Part::Training, &listing)])?;
+    let chosen = select::draw(&listing, &class_names, split)?;
+    let [training, validation, evaluation] = [0, 1, 2].map(|at| listing.read(Part::ALL[at], &chosen[at], spec.resize));
+    Ok(([training?, validation?, evaluation?], class_names))
+}
+
+/// The images of a source, which is that of one part, or of all.
+fn list(source: &Source, part: Option<Part>) -> Result<Listing, DataError> {
     match source {
-        Source::Idx { images, labels } => idx::read(images, labels, part, class_names.map(<[String]>::len)),
-        Source::ImageFolder { root, skip_per_class, take_per_class, resize } => {
-            folder::read(root, part, *skip_per_class, *take_per_class, *resize)
-        }
+        Source::Idx { images, labels } => idx::read(images, labels),
+        Source::ImageFolder { root } => folder::list(root),
+        Source::Cifar { files, labels } => cifar::read(files, *labels),
+        Source::Npz { file, arrays } => npz::read(file, arrays.as_ref(), part),
+        Source::Npy { images, labels } => npy::read_pair(images, labels),
+        Source::Parquet { files, image_column, label_column } => parquet::list(files, image_column, label_column),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-    use std::path::Path;
-
-    /// The bytes of an IDX file.
-    pub(super) fn idx(sizes: &[u32], data: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0, 0, 8, sizes.len() as u8];
-        bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
-        bytes.extend_from_slice(data);
-        bytes
-    }
-
-    pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    /// Images of 4×4 with a grey level each; the label is the level modulo 2.
-    fn write_levels(folder: &Path, part: Part, levels: &[u8]) -> Source {
-        let pixels: Vec<u8> = levels.iter().flat_map(|&level| [level; 16]).collect();
-        let labels: Vec<u8> = levels.iter().map(|level| level % 2).collect();
-        let n = levels.len() as u32;
-        let [images_path, labels_path] = ["images", "labels"].map(|kind| folder.join(format!("{part}-{kind}")));
-        std::fs::write(&images_path, idx(&[n, 4, 4], &pixels)).unwrap();
-        std::fs::write(&labels_path, idx(&[n], &labels)).unwrap();
-        Source::Idx { images: images_path, labels: labels_path }
-    }
-
-    fn spec(folder: &Path, levels: [&[u8]; 3]) -> PartsSpec {
-        PartsSpec {
-            training: write_levels(folder, Part::Training, levels[0]),
-            validation: write_levels(folder, Part::Validation, levels[1]),
-            evaluation: write_levels(folder, Part::Evaluation, levels[2]),
-            pad_to: Some(16),
-            class_names: None,
-            duplicates: Duplicates::Error,
-        }
-    }
-
-    fn levels(set: &ImageSet) -> Vec<u8> {
-        let Region { top, left, .. } = set.content();
-        let mut levels: Vec<u8> = (0..set.len()).map(|index| set.image(index)[(top * set.side() + left) * 3]).collect();
-        levels.sort_unstable();
-        levels
-    }
-
-    #[test]
-    fn pads_with_black_in_the_middle() {
-        let folder = tempfile::tempdir().unwrap();
-        let parts = load(&spec(folder.path(), [&[10, 11, 12, 13], &[20, 21], &[30, 31]])).unwrap();
-        let set = &parts.training;
-        assert_eq!(set.content(), Region { top: 6, left: 6, height: 4, width: 4 });
-        assert_eq!(levels(set), [10, 11, 12, 13]);
-        for (index, label) in set.labels().iter().enumerate() {
-            let level = set.image(index)[(6 * 16 + 6) * 3];
-            assert_eq!(u16::from(level % 2), *label, "images and labels must stay together");
-            for (pixel, rgb) in set.image(index).chunks_exact(3).enumerate() {
-                let (row, column) = (pixel / 16, pixel % 16);
-                let inside = (6..10).contains(&row) && (6..10).contains(&column);
-                assert_eq!(rgb, [if inside { level } else { 0 }; 3]);
-            }
-        }
-        assert_eq!(parts.class_names, ["0", "1"]);
-    }
-
-    #[test]
-    fn the_hash_depends_on_pixels_and_labels_alone() {
-        let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let levels: [&[u8]; 3] = [&[10, 11], &[20, 21], &[30, 31]];
-        let first = load(&spec(here.path(), levels)).unwrap().hash;
-        assert_eq!(first, load(&spec(there.path(), levels)).unwrap().hash);
-        let other = spec(there.path(), [&[10, 11], &[20, 21], &[30, 33]]);
-        assert_ne!(first, load(&other).unwrap().hash);
-        let Source::Idx { labels, .. } = &other.training else { unreachable!() };
-        std::fs::write(labels, idx(&[2], &[1, 0])).unwrap();
-        assert_ne!(
-            load(&spec(here.path(), [&[10, 11], &[20, 21], &[30, 33]])).unwrap().hash,
-            load(&other).unwrap().hash
-        );
-    }
-
-    #[test]
-    fn overlap_is_refused_with_its_first_example() {
-        let folder = tempfile::tempdir().unwrap();
-        let found =
-            load(&spec(folder.path(), [&[10, 11, 30, 31, 31], &[20, 21], &[29, 30, 31]])).unwrap_err().to_string();
-        assert!(found.starts_with("2 images of the evaluation part are also in the training part"), "{found}");
-        assert!(found.contains("first: image 1 of `") && found.contains("is image 2 of `"), "{found}");
-        assert!(found.contains("`duplicates: drop`"), "{found}");
-        let found = load(&spec(folder.path(), [&[10, 11], &[20, 21], &[30, 31, 21]])).unwrap_err().to_string();
-        assert!(found.starts_with("1 images of the evaluation part are also in the validation part"), "{found}");
-        let found = load(&spec(folder.path(), [&[10, 11, 20], &[20, 21], &[30, 31]])).unwrap_err().to_string();
-        assert!(found.starts_with("1 images of the validation part are also in the training part"), "{found}");
-    }
-
-    #[test]
-    fn drop_keeps_the_evaluation_part_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut spec = spec(folder.path(), [&[10, 11, 20, 31, 31], &[20, 21, 30, 31], &[30, 31]]);
-        spec.duplicates = Duplicates::Drop;
-        let parts = load(&spec).unwrap();
-        assert_eq!(parts.dropped, Dropped { training: 3, validation: 2 });
-        assert_eq!(levels(&parts.training), [10, 11]);
-        assert_eq!(levels(&parts.validation), [20, 21]);
-        assert_eq!(levels(&parts.evaluation), [30, 31]);
-    }
-
-    #[test]
-    fn every_part_needs_every_class() {
-        let folder = tempfile::tempdir().unwrap();
-        let found = load(&spec(folder.path(), [&[10, 11], &[20, 22], &[30, 31]])).unwrap_err().to_string();
-        assert!(found.starts_with("the validation part has no image of class `1`"), "{found}");
-        let found = load(&spec(folder.path(), [&[10, 12], &[20, 22], &[30, 31]])).unwrap_err().to_string();
-        assert!(found.contains("label 1 of image 1 (counted from 0) is not one of the 1 classes 0 to 0"), "{found}");
-    }
-
-    #[test]
-    fn class_folders_must_be_the_same() {
-        let root = tempfile::tempdir().unwrap();
-        let mut colour = 0;
-        let mut folder = |part: &str, classes: &[&str]| {
-            for class in classes {
-                let folder = root.path().join(part).join(class);
-                std::fs::create_dir_all(&folder).unwrap();
-                colour += 1;
-                let image = image::RgbImage::from_pixel(16, 16, image::Rgb([colour; 3]));
-                image.save(folder.join("0.png")).unwrap();
-            }
-            Source::ImageFolder { root: root.path().join(part), skip_per_class: 0, take_per_class: None, resize: None }
-        };
-        let mut spec = PartsSpec {
-            training: folder("a", &["cat", "dog"]),
-            validation: folder("b", &["cat", "dog"]),
-            evaluation: folder("c", &["cat", "owl"]),
-            pad_to: None,
-            class_names: None,
-            duplicates: Duplicates::Error,
-        };
-        let found = load(&spec).unwrap_err().to_string();
-        assert!(found.contains(r#"the evaluation part are ["cat", "owl"], expected ["cat", "dog"]"#), "{found}");
-        spec.evaluation = folder("d", &["cat", "dog"]);
-        assert_eq!(load(&spec).unwrap().class_names, ["cat", "dog"]);
-        spec.class_names = Some(vec!["dog".into(), "cat".into()]);
-        let found = load(&spec).unwrap_err().to_string();
-        assert!(found.contains("the training part are"), "{found}");
-    }
-
-    #[test]
-    fn sides_must_suit_the_nets() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut spec = spec(folder.path(), [&[10, 11], &[20, 21], &[30, 31]]);
-        spec.pad_to = None;
-        let found = load(&spec).unwrap_err().to_string();
-        assert!(found.starts_with("images of 4×4 cannot be split over the nets"), "{found}");
-        assert!(found.ends_with("must be a multiple of 16; set `pad_to: 16`"), "{found}");
-        for pad_to in [0, 3, 20] {
-            spec.pad_to = Some(pad_to);
-            let found = load(&spec).unwrap_err().to_string();
-            assert!(found.starts_with(&format!("`pad_to: {pad_to}` does not fit images of 4×4")), "{found}");
-        }
-        let Source::Idx { images, .. } = &spec.evaluation else { unreachable!() };
-        std::fs::write(images, idx(&[2, 2, 2], &[0; 8])).unwrap();
-        let found = load(&spec).unwrap_err().to_string();
-        assert!(found.contains("the evaluation images are 2×2, the training images 4×4"), "{found}");
-    }
-
-    #[test]
-    fn subsets_are_prefixes_and_bounded() {
-        let folder = tempfile::tempdir().unwrap();
-        let parts = load(&spec(folder.path(), [&[10, 11, 12, 13], &[20, 21], &[30, 31]])).unwrap();
-        let few = parts.subset(2, 2, 2).unwrap();
-        assert_eq!(few.training.pixels(), &parts.training.pixels()[..2 * 16 * 16 * 3]);
-        assert_eq!(few.training.labels().iter().sum::<u16>(), 1, "one image of each class");
-        assert_eq!(few.validation.hash(), parts.validation.hash());
-        assert_ne!(few.hash, parts.hash);
-        let found = parts.subset(5, 2, 2).unwrap_err().to_string();
-        assert_eq!(found, "the training part has 4 images, 5 were asked for: ask for at most 4");
-    }
-
-    #[test]
-    fn image_sets_check_their_shape() {
-        let region = Region { top: 8, left: 0, height: 9, width: 16 };
-        assert!(ImageSet::new(Part::Training, 16, region, vec![0; 768], vec![0]).is_err());
-        assert!(ImageSet::new(Part::Training, 16, Region::full(16), vec![0; 767], vec![0]).is_err());
-    }
-
-    #[test]
-    fn the_embedded_parts_load() {
-        let space = Path::new(env!("CARGO_MANIFEST_DIR")).join("spaces/fashion-mnist-vgg16");
-        let source = |part: &str| Source::Idx {
-            images: space.join(format!("{part}-images-idx3-ubyte.gz")),
-            labels: space.join(format!("{part}-labels-idx1-ubyte.gz")),
-        };
-        let parts = load(&PartsSpec {
-            training: source("training"),
-            validation: source("validation"),
-            evaluation: source("evaluation"),
-            pad_to: Some(32),
-            class_names: None,
-            duplicates: Duplicates::Error,
-        })
-        .unwrap();
-        for (set, n) in [(&parts.training, 4000), (&parts.validation, 1000), (&parts.evaluation, 1000)] {
-            assert_eq!((set.len(), set.side()), (n, 32));
-            let ones = set.labels()[..100].iter().filter(|&&label| label == 1).count();
-            assert_eq!(ones, 10, "prefixes are balanced");
-        }
-    }
-}
+mod hostile;
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! `privynet init`: a first space and budget for a folder of images, with comments that say what may be changed.
+//! `privynet init`: a first space and budget for one's own images, with comments that say what may be changed.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::{AppError, exit};
 use crate::backbone::{Architecture, Backbone, BackboneError, Layer};
 use crate::cli::InitArgs;
-use crate::config::PrecisionEntry;
-use crate::data::{SIDE_MULTIPLE, Survey};
+use crate::config::{DataFormat, PrecisionEntry};
+use crate::data::{ArrayNames, CifarLabels, SIDE_MULTIPLE, Source, Survey};
 use crate::space::Cost;
 use crate::units::{Bytes, Macs};
 
@@ -33,11 +33,11 @@ pub(super) fn run(args: &InitArgs) -> Result<u8, AppError> {
     let root = absolute(&args.data)?;
     let survey = Survey::of(&root)?;
     let counts = Counts::of(&survey, &root)?;
-    let side = survey.side().unwrap_or_else(|| proposed_side(survey.median_side()));
+    let side = side(&survey);
     let architecture = Architecture::Vgg16;
     let first = architecture.layer(FIRST_SPLIT)?.index.min(deepest.index);
     let splits = &architecture.layers()[first..=deepest.index];
-    let space = space(&survey, &counts, &weights, side, splits);
+    let space = space(&survey, &counts, &root, &weights, side, splits);
     let budget = budget(side, splits, counts.evaluation * survey.classes().len());
     std::fs::create_dir_all(&args.out).map_err(|source| written(&args.out, source))?;
     let files = [("space.yaml", space), ("budget.yaml", budget)].map(|(name, text)| (args.out.join(name), text));
@@ -98,59 +98,44 @@ fn deepest(weights: &Path) -> Result<&'static Layer, AppError> {
     })
 }
 
-/// A multiple of what nets take, near the images' own side but no larger than is practical.
-fn proposed_side(median: usize) -> usize {
-    (median / SIDE_MULTIPLE * SIDE_MULTIPLE).clamp(2 * SIDE_MULTIPLE, LARGEST_SIDE)
+/// The images' own side where nets take it; else, where images can be resized, a multiple of what nets take that is near but no
+/// larger than is practical; else the side that they are to be padded to.
+fn side(survey: &Survey) -> usize {
+    let median = survey.median_side();
+    survey.side().unwrap_or_else(|| match survey.is_encoded() {
+        true => (median / SIDE_MULTIPLE * SIDE_MULTIPLE).clamp(2 * SIDE_MULTIPLE, LARGEST_SIDE),
+        false => median.next_multiple_of(SIDE_MULTIPLE),
+    })
 }
 
-/// Images of each class in the three parts, and those that a part leaves to the others.
+/// Images of each class in the three parts.
 struct Counts {
     training: usize,
     validation: usize,
     evaluation: usize,
-    /// Left out before validation, and before evaluation.
-    skipped: [usize; 2],
-    /// Folders of the parts, relative to the images'.
-    folders: [String; 3],
 }
 
 impl Counts {
     fn of(survey: &Survey, root: &Path) -> Result<Self, AppError> {
         let classes = survey.classes().len();
         let most = MOST_IMAGES.map(|most| (most / classes).max(1));
-        let name = |path: &Path| {
-            let relative = path.strip_prefix(root).unwrap_or(path).display().to_string();
-            if relative.is_empty() { ".".to_owned() } else { relative }
-        };
         let counts = match survey {
             Survey::Parted { training, validation: Some(validation), evaluation } => Self {
                 training: training.least.min(most[0]),
                 validation: validation.least.min(most[1]),
                 evaluation: evaluation.least.min(most[2]),
-                skipped: [0, 0],
-                folders: [&training.root, &validation.root, &evaluation.root].map(|path| name(path)),
             },
             Survey::Parted { training, validation: None, evaluation } => {
-                let kept = (training.least / 5).min(most[1]);
-                let learnt = (training.least - kept).min(most[0]);
+                let validation = (training.least / 5).min(most[1]);
                 Self {
-                    training: learnt,
-                    validation: kept,
+                    training: (training.least - validation).min(most[0]),
+                    validation,
                     evaluation: evaluation.least.min(most[2]),
-                    skipped: [learnt, 0],
-                    folders: [&training.root, &training.root, &evaluation.root].map(|path| name(path)),
                 }
             }
             Survey::Whole(all) => {
-                let (kept, judged) = ((all.least / 5).min(most[1]), (all.least / 4).min(most[2]));
-                let learnt = (all.least - kept - judged).min(most[0]);
-                Self {
-                    training: learnt,
-                    validation: kept,
-                    evaluation: judged,
-                    skipped: [learnt, learnt + kept],
-                    folders: [&all.root, &all.root, &all.root].map(|path| name(path)),
-                }
+                let (validation, evaluation) = ((all.least / 5).min(most[1]), (all.least / 4).min(most[2]));
+                Self { training: (all.least - validation - evaluation).min(most[0]), validation, evaluation }
             }
         };
         if [counts.training, counts.validation, counts.evaluation].contains(&0) {
@@ -171,7 +156,7 @@ fn cost(architecture: Architecture, layer: &Layer, side: usize, depth: usize) ->
     Cost::new(&architecture.layers()[..=layer.index], side, depth, PrecisionEntry::default())
 }
 
-fn space(survey: &Survey, counts: &Counts, weights: &Path, side: usize, splits: &[Layer]) -> String {
+fn space(survey: &Survey, counts: &Counts, root: &Path, weights: &Path, side: usize, splits: &[Layer]) -> String {
     let mut text = String::from("# The designs to choose from, and the images. Made by `privynet init`.\n\n");
     let _ = writeln!(text, "backbone:\n  architecture: vgg16\n  weights: {}\n", quoted(&weights.display().to_string()));
     text.push_str("# Layers after which the net may be split, and how many of their channels may be kept. In brackets: what the device\n");
@@ -186,28 +171,104 @@ fn space(survey: &Survey, counts: &Counts, weights: &Path, side: usize, splits: 
          # leak. README, \"What a budget says\", has more.\nselections:\n  random: 1\n  pruned-random: 2\n  balanced: [0.5, 1]\n  \
          mixed-relu: [1]\n\nprecision: {weights: f16, features: f16}\n\n",
     );
-    let root = match survey {
-        Survey::Whole(all) => all.root.clone(),
-        Survey::Parted { training, .. } => training.root.parent().unwrap_or(&training.root).to_owned(),
-    };
-    let _ = writeln!(text, "data:\n  format: image-folder\n  path: {}", quoted(&root.display().to_string()));
-    if survey.side().is_none() {
-        let _ = writeln!(
-            text,
-            "  resize: {{to: {side}, fit: crop}}   # the middle, at a multiple of {SIDE_MULTIPLE} pixels; twice the side takes four times as long"
-        );
-    }
-    text.push_str(
-        "  # Images of each class. More of them make a stronger attacker and a better cloud net, and take longer.\n",
-    );
-    let [a, b, c] = counts.folders.each_ref().map(|folder| quoted(folder));
-    let skip = |count: usize| if count > 0 { format!("skip_per_class: {count}, ") } else { String::new() };
-    let _ = writeln!(text, "  training:   {{folder: {a}, per_class: {}}}", counts.training);
-    let _ =
-        writeln!(text, "  validation: {{folder: {b}, {}per_class: {}}}", skip(counts.skipped[0]), counts.validation);
-    let _ =
-        writeln!(text, "  evaluation: {{folder: {c}, {}per_class: {}}}", skip(counts.skipped[1]), counts.evaluation);
+    text.push_str(&data(survey, counts, root, side));
     text
+}
+
+/// The `data:` part of a space.
+fn data(survey: &Survey, counts: &Counts, root: &Path, side: usize) -> String {
+    let first = match survey {
+        Survey::Parted { training, .. } => training,
+        Survey::Whole(all) => all,
+    };
+    // Paths start from what holds the files: an archive itself, whose parts are arrays, or the folder that lists them.
+    let root = match &first.source {
+        Source::Npz { file, .. } => file,
+        Source::Cifar { files, .. } | Source::Parquet { files, .. } if root.is_dir() => {
+            files.first().and_then(|file| file.parent()).unwrap_or(root)
+        }
+        _ => root,
+    };
+    let mut text =
+        format!("data:\n  format: {}\n  path: {}\n", format(&first.source), quoted(&root.display().to_string()));
+    if let Source::Parquet { image_column, label_column, .. } = &first.source {
+        let _ = writeln!(text, "  image_column: {}\n  label_column: {}", quoted(image_column), quoted(label_column));
+    }
+    match (survey.side(), survey.is_encoded()) {
+        (Some(_), _) => {}
+        (None, true) => {
+            let _ = writeln!(
+                text,
+                "  resize: {{to: {side}, fit: crop}}   # the middle, at a multiple of {SIDE_MULTIPLE} pixels; twice the side takes four times as long"
+            );
+        }
+        (None, false) => {
+            let _ = writeln!(text, "  pad_to: {side}   # with black; figures are computed on the images themselves");
+        }
+    }
+    let Counts { training: learnt, validation: kept, evaluation: judged } = counts;
+    match survey {
+        Survey::Parted { training, validation, evaluation } => {
+            text.push_str(
+                "  # Images of each class. More of them make a stronger attacker and a better cloud net, and take longer.\n",
+            );
+            let (held_out, skipped) = match validation {
+                Some(validation) => (validation, String::new()),
+                None => (training, format!("skip_per_class: {learnt}, ")),
+            };
+            let [a, b, c] = [training, held_out, evaluation].map(|found| part(&found.source, root));
+            let _ = writeln!(text, "  training:   {{{a}, per_class: {learnt}}}");
+            let _ = writeln!(text, "  validation: {{{b}, {skipped}per_class: {kept}}}");
+            let _ = writeln!(text, "  evaluation: {{{c}, per_class: {judged}}}");
+        }
+        Survey::Whole(all) => {
+            if matches!(all.source, Source::Npz { arrays: Some(_), .. }) {
+                let _ = writeln!(text, "  whole: {{{}}}", part(&all.source, root));
+            }
+            let [learnt, kept, judged] = [learnt, kept, judged].map(|count| count * all.classes.len());
+            text.push_str(
+                "  # Images of each part, as many of each class. More of them make a stronger attacker and a better cloud net, and take\n  \
+                 # longer. Another seed draws others.\n",
+            );
+            let _ =
+                writeln!(text, "  split: {{training: {learnt}, validation: {kept}, evaluation: {judged}, seed: 1}}");
+        }
+    }
+    text
+}
+
+/// What a space calls the format of a source.
+fn format(source: &Source) -> &'static str {
+    let format = match source {
+        Source::Idx { .. } => DataFormat::Idx,
+        Source::ImageFolder { .. } => DataFormat::ImageFolder,
+        Source::Cifar { labels: CifarLabels::Ten, .. } => DataFormat::Cifar10,
+        Source::Cifar { .. } => DataFormat::Cifar100,
+        Source::Npz { .. } | Source::Npy { .. } => DataFormat::Npz,
+        Source::Parquet { .. } => DataFormat::Parquet,
+    };
+    format.name()
+}
+
+/// How a space names the images of a source, relative to `root`.
+fn part(source: &Source, root: &Path) -> String {
+    let name = |path: &PathBuf| {
+        let relative = path.strip_prefix(root).unwrap_or(path).display().to_string();
+        quoted(if relative.is_empty() { "." } else { &relative })
+    };
+    match source {
+        Source::Idx { images, labels } | Source::Npy { images, labels } => {
+            format!("images: {}, labels: {}", name(images), name(labels))
+        }
+        Source::ImageFolder { root } => format!("folder: {}", name(root)),
+        Source::Cifar { files, .. } | Source::Parquet { files, .. } => {
+            format!("files: [{}]", files.iter().map(name).collect::<Vec<_>>().join(", "))
+        }
+        Source::Npz { arrays: Some(ArrayNames { images, labels }), .. } => {
+            format!("arrays: {{images: {}, labels: {}}}", quoted(images), quoted(labels))
+        }
+        Source::Npz { file, arrays: None } => format!("files: [{}]", name(file)),
+    }
 }
 
 fn budget(side: usize, splits: &[Layer], evaluated: usize) -> String {

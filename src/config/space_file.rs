@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, relative_to, yaml};
+use super::{ConfigError, DataEntry, relative_to, yaml};
 use crate::backbone::Architecture;
-use crate::data::{Duplicates, PartsSpec, Resize, SIDE_MULTIPLE, Source};
-
-/// Largest side that images are resized to.
-const MOST_SIDE: usize = 1024;
+use crate::data::PartsSpec;
 
 /// A search space as written; paths are made relative to the working folder.
 #[derive(Debug, Clone, Deserialize)]
@@ -112,74 +109,6 @@ impl Default for PrecisionEntry {
     }
 }
 
-/// How images are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DataFormat {
-    /// Pairs of IDX files (images, labels), plain or gzip.
-    Idx,
-    /// Folders `CLASS/*.jpg`, `*.png` or `*.webp`.
-    ImageFolder,
-}
-
-/// The images of a space, in three disjoint parts.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataEntry {
-    /// How images are stored.
-    pub format: DataFormat,
-    /// The folder that the parts' paths start from; the space's own folder where absent.
-    #[serde(default = "here")]
-    pub path: PathBuf,
-    /// How images of any size become squares (image folder); where absent, they must be.
-    pub resize: Option<Resize>,
-    /// Images are padded to squares of this side, centred, in black.
-    pub pad_to: Option<usize>,
-    /// Names of the classes, in the order of their labels (IDX); folder names otherwise.
-    pub classes: Option<Vec<String>>,
-    /// What to do with evaluation images that also stand in another part: `error` (default) or `drop` there.
-    #[serde(default)]
-    pub duplicates: DuplicatesEntry,
-    /// Trains the cloud net and the attacker's decoder.
-    pub training: PartEntry,
-    /// The attacker's and the cloud's validation images.
-    pub validation: PartEntry,
-    /// The victims: no training sees them.
-    pub evaluation: PartEntry,
-}
-
-fn here() -> PathBuf {
-    PathBuf::from(".")
-}
-
-/// What happens to images that stand in two parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DuplicatesEntry {
-    /// Refuse the data.
-    #[default]
-    Error,
-    /// Drop them from the training and validation parts.
-    Drop,
-}
-
-/// One part of the data: `images` and `labels` (IDX), or `folder` with optional counts (image folder).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PartEntry {
-    /// IDX file of images.
-    pub images: Option<PathBuf>,
-    /// IDX file of labels.
-    pub labels: Option<PathBuf>,
-    /// Folder that holds one folder a class.
-    pub folder: Option<PathBuf>,
-    /// Images to skip in each class, in the order of their file names.
-    #[serde(default)]
-    pub skip_per_class: usize,
-    /// Images to take of each class; all where absent.
-    pub per_class: Option<usize>,
-}
-
 impl SpaceFile {
     /// The backbone's architecture.
     ///
@@ -194,29 +123,7 @@ impl SpaceFile {
 
     /// What the data loader is to read.
     pub fn parts(&self) -> PartsSpec {
-        let source = |part: &PartEntry| {
-            let path = |written: &Option<PathBuf>| self.data.path.join(written.clone().unwrap_or_default());
-            match self.data.format {
-                DataFormat::Idx => Source::Idx { images: path(&part.images), labels: path(&part.labels) },
-                DataFormat::ImageFolder => Source::ImageFolder {
-                    root: path(&part.folder),
-                    skip_per_class: part.skip_per_class,
-                    take_per_class: part.per_class,
-                    resize: self.data.resize,
-                },
-            }
-        };
-        PartsSpec {
-            training: source(&self.data.training),
-            validation: source(&self.data.validation),
-            evaluation: source(&self.data.evaluation),
-            pad_to: self.data.pad_to,
-            class_names: self.data.classes.clone(),
-            duplicates: match self.data.duplicates {
-                DuplicatesEntry::Error => Duplicates::Error,
-                DuplicatesEntry::Drop => Duplicates::Drop,
-            },
-        }
+        self.data.parts()
     }
 
     /// Reads the space at `path`; `weights` and `data` replace the file's own paths where given.
@@ -282,43 +189,7 @@ impl SpaceFile {
                 return Err(error(format!("selections.{field}"), &count, "at most 1000000 draws"));
             }
         }
-        if let Some(resize) = self.data.resize {
-            let field = || "data.resize".to_owned();
-            if self.data.format != DataFormat::ImageFolder {
-                return Err(error(field(), &resize.to, "only images of an image-folder can be resized"));
-            }
-            if resize.to == 0
-                || resize.to > MOST_SIDE
-                || !resize.to.is_multiple_of(SIDE_MULTIPLE) && self.data.pad_to.is_none()
-            {
-                let accepted =
-                    format!("`to` must be a multiple of {SIDE_MULTIPLE} from {SIDE_MULTIPLE} to {MOST_SIDE}");
-                return Err(error(field(), &resize.to, &accepted));
-            }
-        }
-        for (name, part) in [
-            ("training", &self.data.training),
-            ("validation", &self.data.validation),
-            ("evaluation", &self.data.evaluation),
-        ] {
-            let complete = match self.data.format {
-                DataFormat::Idx => part.images.is_some() && part.labels.is_some() && part.folder.is_none(),
-                DataFormat::ImageFolder => part.folder.is_some() && part.images.is_none() && part.labels.is_none(),
-            };
-            if !complete {
-                return Err(error(
-                    format!("data.{name}"),
-                    &"incomplete",
-                    match self.data.format {
-                        DataFormat::Idx => "format idx takes `images: FILE` and `labels: FILE`",
-                        DataFormat::ImageFolder => {
-                            "format image-folder takes `folder: FOLDER`, with optional `skip_per_class` and `per_class`"
-                        }
-                    },
-                ));
-            }
-        }
-        Ok(())
+        self.data.validate(&self.path)
     }
 }
 

@@ -1,13 +1,19 @@
 //! JPEG, PNG and WebP files as RGB bytes, upright, of the size that is wanted.
 
 use std::fs;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
+use image::error::{LimitError, LimitErrorKind};
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
+use super::place::Place;
+
+/// Longest image file.
+const MOST_FILE_BYTES: u64 = 512 << 20;
 
 /// How images of any size become squares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,50 +81,106 @@ pub struct RgbImage {
 /// Decodes one image, resized where that is asked for.
 ///
 /// # Errors
-/// [`DataError::Read`], [`DataError::Decode`] or [`DataError::Transparent`].
+/// [`DataError::Read`], [`DataError::EmptyFile`], [`DataError::Decode`], [`DataError::Unfinished`] or
+/// [`DataError::Transparent`].
 pub fn read_rgb(path: &Path, resize: Option<Resize>) -> Result<RgbImage, DataError> {
-    let decoded = upright(path)?;
+    let bytes = bytes(path)?;
+    let place = || path.into();
+    let decoded = upright(decoder(&bytes, &place)?, &bytes, &place)?;
     let rgb = resize.map_or_else(|| decoded.to_rgb8(), |resize| resize.apply(&decoded));
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
     Ok(RgbImage { width, height, pixels: rgb.into_raw() })
 }
 
-/// Decodes an image into the RGB bytes of a square of the given side. Without a rule to resize by it must have that size, which is
-/// checked before its pixels are read.
+/// Decodes an image file into the RGB bytes of a square of the given side.
 pub(super) fn square(path: &Path, side: usize, resize: Option<Resize>, out: &mut [u8]) -> Result<(), DataError> {
-    if resize.is_none() {
-        let [width, height] = dimensions(path)?;
-        if (width, height) != (side, side) {
-            return Err(DataError::SizeDiffers { path: path.to_path_buf(), width, height, side });
-        }
+    square_of(&bytes(path)?, &|| path.into(), side, resize, out)
+}
+
+/// Decodes the bytes of an image file into the RGB bytes of a square of the given side. Without a rule to resize by it must have
+/// that size, which is checked before its pixels are read.
+pub(super) fn square_of(
+    bytes: &[u8],
+    place: &dyn Fn() -> Place,
+    side: usize,
+    resize: Option<Resize>,
+    out: &mut [u8],
+) -> Result<(), DataError> {
+    let decoder = decoder(bytes, place)?;
+    let (width, height) = decoder.dimensions();
+    let (width, height) = (width as usize, height as usize);
+    if resize.is_none() && (width, height) != (side, side) {
+        return Err(DataError::SizeDiffers { place: place(), width, height, side });
     }
-    out.copy_from_slice(&read_rgb(path, resize)?.pixels);
+    let decoded = upright(decoder, bytes, place)?;
+    let rgb = resize.map_or_else(|| decoded.to_rgb8(), |resize| resize.apply(&decoded));
+    out.copy_from_slice(&rgb);
     Ok(())
 }
 
 /// Width and height, from the file's header.
 pub(super) fn dimensions(path: &Path) -> Result<[usize; 2], DataError> {
+    let fail = |source| DataError::Read { path: path.to_path_buf(), source };
+    let file = fs::File::open(path).map_err(fail)?;
+    if file.metadata().map_err(fail)?.len() == 0 {
+        return Err(DataError::EmptyFile { place: path.into() });
+    }
+    let reader = ImageReader::new(std::io::BufReader::new(file)).with_guessed_format().map_err(fail)?;
     let (width, height) =
-        open(path)?.into_dimensions().map_err(|source| DataError::Decode { path: path.to_path_buf(), source })?;
+        reader.into_dimensions().map_err(|source| DataError::Decode { place: path.into(), source })?;
     Ok([width as usize, height as usize])
 }
 
+/// Width and height of the image in the bytes of a file.
+pub(super) fn dimensions_of(bytes: &[u8], place: &dyn Fn() -> Place) -> Result<[usize; 2], DataError> {
+    let (width, height) = decoder(bytes, place)?.dimensions();
+    Ok([width as usize, height as usize])
+}
+
+/// A file's bytes.
+fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
+    let fail = |source| DataError::Read { path: path.to_path_buf(), source };
+    let file = fs::File::open(path).map_err(fail)?;
+    let mut bytes = Vec::with_capacity(file.metadata().map_err(fail)?.len().min(MOST_FILE_BYTES) as usize);
+    file.take(MOST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > MOST_FILE_BYTES {
+        let source = LimitError::from_kind(LimitErrorKind::InsufficientMemory);
+        return Err(DataError::Decode { place: path.into(), source: ImageError::Limits(source) });
+    }
+    Ok(bytes)
+}
+
+/// A decoder by the first bytes, whatever the file is called.
+fn decoder<'a>(bytes: &'a [u8], place: &dyn Fn() -> Place) -> Result<impl ImageDecoder + 'a, DataError> {
+    if bytes.is_empty() {
+        return Err(DataError::EmptyFile { place: place() });
+    }
+    let fail = |source| DataError::Decode { place: place(), source };
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    reader.map_err(|source| fail(ImageError::IoError(source)))?.into_decoder().map_err(fail)
+}
+
 /// The pixels, turned as the camera says; the decoder's limit of 512 MiB refuses files that unpack to more.
-fn upright(path: &Path) -> Result<DynamicImage, DataError> {
-    let fail = |source| DataError::Decode { path: path.to_path_buf(), source };
-    let mut decoder = open(path)?.into_decoder().map_err(fail)?;
+fn upright(mut decoder: impl ImageDecoder, bytes: &[u8], place: &dyn Fn() -> Place) -> Result<DynamicImage, DataError> {
+    let fail = |source| DataError::Decode { place: place(), source };
     let orientation = decoder.orientation().map_err(fail)?;
     let mut decoded = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    if !is_finished(bytes) {
+        return Err(DataError::Unfinished { place: place() });
+    }
     decoded.apply_orientation(orientation);
     if decoded.color().has_alpha() && decoded.to_rgba8().pixels().any(|pixel| pixel.0[3] < u8::MAX) {
-        return Err(DataError::Transparent { path: path.to_path_buf() });
+        return Err(DataError::Transparent { place: place() });
     }
     Ok(decoded)
 }
 
-fn open(path: &Path) -> Result<ImageReader<std::io::BufReader<fs::File>>, DataError> {
-    let fail = |source| DataError::Read { path: path.to_path_buf(), source };
-    ImageReader::open(path).map_err(fail)?.with_guessed_format().map_err(fail)
+/// Whether a JPEG file has an end: its decoder paints what is missing grey and says nothing. The end's marker can't stand in an
+/// image's data, but may in a preview before it: what counts is one after the last scan's start.
+fn is_finished(bytes: &[u8]) -> bool {
+    let is_jpeg = bytes.starts_with(&[0xff, 0xd8]);
+    let marker = bytes.windows(2).rev().find(|pair| pair[0] == 0xff && matches!(pair[1], 0xd9 | 0xda));
+    !is_jpeg || marker.is_some_and(|marker| marker[1] == 0xd9)
 }
 
 #[cfg(test)]
@@ -200,5 +262,26 @@ mod tests {
         assert_eq!((found.width, found.height), (20, 16));
         // The lower left corner comes to the upper left.
         assert_eq!(found.pixels[..3], image.get_pixel(0, 19).0);
+    }
+
+    #[test]
+    fn a_jpeg_cut_anywhere_is_refused() {
+        let (_folder, path) = saved(&ramp(48, 48), "a.jpg");
+        let whole = fs::read(&path).unwrap();
+        read_rgb(&path, None).unwrap();
+        let mut out = vec![0; 48 * 48 * 3];
+        let mut unfinished = 0;
+        for len in 1..whole.len() - 1 {
+            let found =
+                square_of(&whole[..len], &|| path.as_path().into(), 48, None, &mut out).unwrap_err().to_string();
+            let is_named =
+                found.contains("a.jpg` is truncated: the JPEG's end is missing") || found.contains("cannot decode");
+            assert!(is_named, "{len}: {found}");
+            unfinished += usize::from(found.contains("truncated"));
+        }
+        assert!(unfinished > whole.len() / 4, "the decoder alone refuses few: {unfinished} of {}", whole.len());
+        // What stands after the end is no reason to refuse.
+        let padded = [&whole[..], &[0; 7]].concat();
+        square_of(&padded, &|| path.as_path().into(), 48, None, &mut out).unwrap();
     }
 }

@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 
 use super::Part;
+use super::place::Place;
+
+mod packed;
+
+pub use packed::{ArrayProblem, ParquetProblem};
 
 /// An image file, folder or part that cannot be used, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,18 @@ pub enum DataError {
         /// Bytes that the header announces, itself included.
         expected: u64,
     },
+    /// A header that announces nothing.
+    #[error("`{}` holds {count} images of {width}×{height}: nothing to learn from", path.display())]
+    IdxEmpty {
+        /// The file.
+        path: PathBuf,
+        /// Number of images.
+        count: usize,
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
     /// Unpacking failed for another reason than a missing end.
     #[error("`{}` is a damaged gzip file; fetch it again", path.display())]
     Gzip {
@@ -92,39 +109,37 @@ pub enum DataError {
         /// Position of the image, from 0.
         index: usize,
         /// The label found.
-        label: usize,
+        label: i64,
         /// The number of classes.
         classes: usize,
     },
     /// Height and width differ.
     #[error(
-        "`{}`: images must be square, found {width}×{height}; in image folders `resize: {{to: SIDE}}` under `data` in the space \
-         makes them so",
-        path.display()
+        "{place}: images must be square, found {width}×{height}; in image folders and Parquet files `resize: {{to: SIDE}}` under \
+         `data` in the space makes them so"
     )]
     NotSquare {
-        /// The file.
-        path: PathBuf,
+        /// The image.
+        place: Place,
         /// Width in pixels.
         width: usize,
         /// Height in pixels.
         height: usize,
     },
     /// An image through which one sees: what would be behind it?
-    #[error("`{}` is transparent in places: save it on a background", path.display())]
+    #[error("{place} is transparent in places: save it on a background")]
     Transparent {
-        /// The file.
-        path: PathBuf,
+        /// The image.
+        place: Place,
     },
     /// An image of another size than the first one.
     #[error(
-        "`{}` is {width}×{height}, but the images before it are {side}×{side}: all must have the same size, or the space \
-         says `resize: {{to: {side}}}` under `data`",
-        path.display()
+        "{place} is {width}×{height}, but the images before it are {side}×{side}: all must have the same size, or the space \
+         says `resize: {{to: {side}}}` under `data`"
     )]
     SizeDiffers {
-        /// The file.
-        path: PathBuf,
+        /// The image.
+        place: Place,
         /// Width in pixels.
         width: usize,
         /// Height in pixels.
@@ -149,34 +164,175 @@ pub enum DataError {
         /// The limit.
         limit_gib: usize,
     },
+    /// A file of a kind that is not read.
+    #[error(
+        "`{}` is no file of images that is known here: name a folder of class folders, of CIFAR's `.bin` or of `.parquet` files, or an \
+         `.npz`, `.parquet` or `.bin` file (packed archives are to be unpacked first)",
+        path.display()
+    )]
+    NoImages {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder of images without a folder per class.
     #[error("`{}` holds no class folders: expected CLASS/IMAGE.jpg or .png in it", root.display())]
     NoClasses {
         /// The folder.
         root: PathBuf,
     },
-    /// A class folder with fewer images than asked for.
+    /// A class with fewer images than asked for.
     #[error(
-        "`{}` holds {found} images, {} are needed ({skip} to skip, {take} to take): lower `skip_per_class` or `per_class`",
-        folder.display(), skip + take
+        "`{}` holds {found} images of class `{class}`, {} are needed ({skip} to skip, {take} to take): lower \
+         `skip_per_class` or `per_class`",
+        root.display(), skip.saturating_add(*take)
     )]
     TooFewInClass {
-        /// The class folder.
-        folder: PathBuf,
-        /// Images in it.
+        /// The file or folder of the images.
+        root: PathBuf,
+        /// The class.
+        class: String,
+        /// Images of it.
         found: usize,
         /// Images to skip.
         skip: usize,
         /// Images to take.
         take: usize,
     },
-    /// A file that is no readable JPEG or PNG image.
-    #[error("cannot decode `{}` as a JPEG or PNG image; replace or remove it", path.display())]
+    /// A class with fewer images than a split asks for.
+    #[error(
+        "`{}`: class `{class}` has {}, {}`split` asks for {} + {} + {} of it{}",
+        root.display(),
+        match found { 0 => "no image".to_owned(), 1 => "one image".to_owned(), n => format!("{n} images") },
+        if *found < 3 { "which cannot be in three disjoint parts: " } else { "" },
+        shares[0], shares[1], shares[2],
+        match found {
+            0..3 => "; add images of it, or remove the class",
+            _ => ": lower `training`, `validation` or `evaluation`, or add images",
+        }
+    )]
+    SplitTooLarge {
+        /// The file or folder of the images.
+        root: PathBuf,
+        /// The class.
+        class: String,
+        /// Images of it.
+        found: usize,
+        /// Images of it asked for in training, validation and evaluation.
+        shares: [usize; 3],
+    },
+    /// A part that can't hold every class.
+    #[error(
+        "`split`: `{part}: {wanted}` is less than the {classes} classes: every class needs an image in every part; ask for at \
+         least {classes}"
+    )]
+    SplitTooSmall {
+        /// The part.
+        part: Part,
+        /// Images asked for.
+        wanted: usize,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// A file that is no readable JPEG, PNG or WebP image.
+    #[error("cannot decode {place} as a JPEG, PNG or WebP image; replace or remove it")]
     Decode {
-        /// The file.
-        path: PathBuf,
+        /// The image.
+        place: Place,
         /// What the decoder said.
         source: image::ImageError,
+    },
+    /// An image of no bytes.
+    #[error("{place} is empty (0 bytes); replace or remove it")]
+    EmptyFile {
+        /// The image.
+        place: Place,
+    },
+    /// A JPEG file whose end is missing.
+    #[error("{place} is truncated: the JPEG's end is missing; fetch it again, or remove it")]
+    Unfinished {
+        /// The image.
+        place: Place,
+    },
+    /// A packed archive in place of the files in it.
+    #[error("`{}` is a packed archive: unpack it (`tar xzf`) and name the folder or the files in it", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder without the files that are expected in it.
+    #[error("`{}` holds no `.{ending}` files: name the folder of these, or the files themselves", root.display())]
+    NoFiles {
+        /// The folder.
+        root: PathBuf,
+        /// How their names end.
+        ending: &'static str,
+    },
+    /// A CIFAR file of another length.
+    #[error(
+        "`{}` has {len} bytes, which are no whole rows of {row} as {expected}'s binary version has them: it is truncated or \
+         another file; fetch it again",
+        path.display()
+    )]
+    CifarLength {
+        /// The file.
+        path: PathBuf,
+        /// The data set.
+        expected: &'static str,
+        /// Bytes of a row.
+        row: usize,
+        /// Bytes of the file.
+        len: u64,
+    },
+    /// A file of class names that names too few or too many.
+    #[error("`{}` names {found} classes, expected {classes}, one a line: fetch it again, or remove it", path.display())]
+    NameCount {
+        /// The file of names.
+        path: PathBuf,
+        /// Names in it.
+        found: usize,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// An archive of arrays that isn't one.
+    #[error("`{}` can't be read as a zip archive, which `.npz` files are: it is truncated or damaged; save it again", path.display())]
+    Zip {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        source: zip::result::ZipError,
+    },
+    /// An archive without the arrays that are wanted.
+    #[error(
+        "`{}` has no array {wanted}; its arrays are {found}: name them by `arrays: {{images: NAME, labels: NAME}}` in the space",
+        path.display()
+    )]
+    NoArray {
+        /// The archive.
+        path: PathBuf,
+        /// The array or pairs of arrays looked for.
+        wanted: String,
+        /// The arrays there are.
+        found: String,
+    },
+    /// An array that does not hold images or labels.
+    #[error("`{}`{} {problem}", path.display(), array.as_ref().map(|name| format!(": array `{name}`")).unwrap_or_default())]
+    Array {
+        /// The file.
+        path: PathBuf,
+        /// The array's name where the file holds several.
+        array: Option<String>,
+        /// What is wrong with it.
+        #[source]
+        problem: ArrayProblem,
+    },
+    /// A Parquet file that does not hold encoded images and labels.
+    #[error("`{}` {problem}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        problem: ParquetProblem,
     },
     /// A class without any image.
     #[error("the {part} part has no image of class `{class}`: every class needs images in every part")]
@@ -191,7 +347,7 @@ pub enum DataError {
     ClassesDiffer {
         /// The part.
         part: Part,
-        /// Its class folders.
+        /// Its classes.
         found: Vec<String>,
         /// The classes named in the space, or those of the training part.
         expected: Vec<String>,

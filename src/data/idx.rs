@@ -8,54 +8,43 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::prepare::{Origin, Raw};
-use super::{DataError, MAX_PART_BYTES, Part};
+use super::DataError;
+use super::listing::{Listing, Order, Pixels, Store, require_room};
 
 const IMAGES: u32 = 0x0000_0803;
 const LABELS: u32 = 0x0000_0801;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Reads the images of a part, grey repeated to three channels. `classes` bounds the labels, if known.
-pub(super) fn read(images: &Path, labels: &Path, part: Part, classes: Option<usize>) -> Result<Raw, DataError> {
+/// Reads a pair of files.
+pub(super) fn read(images: &Path, labels: &Path) -> Result<Listing, DataError> {
     let mut file = IdxFile::open(images)?;
     let [count, height, width] = file.header(IMAGES, "images")?;
-    let path = || images.to_path_buf();
-    if count == 0 || height == 0 {
-        return Err(DataError::TooFewImages { part, found: 0, wanted: 1 });
+    if count == 0 || height == 0 || width == 0 {
+        return Err(DataError::IdxEmpty { path: images.to_path_buf(), count, width, height });
     }
     if height != width {
-        return Err(DataError::NotSquare { path: path(), width, height });
+        return Err(DataError::NotSquare { place: images.into(), width, height });
     }
-    let bytes = count.checked_mul(height * width).and_then(|size| size.checked_mul(3));
-    if bytes.is_none_or(|bytes| bytes > MAX_PART_BYTES) {
-        let limit_gib = MAX_PART_BYTES >> 30;
-        return Err(DataError::TooLarge { path: path(), count, width, height, limit_gib });
-    }
-    let grey = file.body(count * height * width)?;
+    require_room(images, count, width, height)?;
+    let bytes = file.body(count * height * width)?;
 
     let mut file = IdxFile::open(labels)?;
     let [label_count] = file.header(LABELS, "labels")?;
     let label_bytes = file.body(label_count)?;
     if label_count != count {
         return Err(DataError::CountMismatch {
-            images: path(),
+            images: images.to_path_buf(),
             image_count: count,
             labels: labels.to_path_buf(),
             label_count,
         });
     }
-    let classes = classes.unwrap_or(usize::from(u8::MAX) + 1);
-    if let Some(index) = label_bytes.iter().position(|&label| usize::from(label) >= classes) {
-        let label = usize::from(label_bytes[index]);
-        return Err(DataError::Label { path: labels.to_path_buf(), index, label, classes });
-    }
-    Ok(Raw {
-        part,
-        side: height,
-        pixels: grey.iter().flat_map(|&value| [value; 3]).collect(),
-        labels: label_bytes.iter().map(|&label| u16::from(label)).collect(),
+    Ok(Listing {
+        root: images.to_path_buf(),
+        labels: label_bytes.into_iter().map(u16::from).collect(),
         class_names: None,
-        origin: Origin::Idx { images: path(), labels: labels.to_path_buf() },
+        label_file: Some(labels.to_path_buf()),
+        store: Store::Memory(Pixels { side: height, order: Order::Grey, bytes, files: vec![(images.into(), count)] }),
     })
 }
 
@@ -144,6 +133,7 @@ impl<'a> IdxFile<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Part;
     use crate::data::tests::{gzip, idx};
     use std::path::PathBuf;
 
@@ -170,19 +160,23 @@ mod tests {
             self.0.path().join(name)
         }
 
-        fn read(&self, classes: Option<usize>) -> Result<Raw, DataError> {
-            read(&self.path("images"), &self.path("labels"), Part::Training, classes)
+        fn read(&self) -> Result<Listing, DataError> {
+            read(&self.path("images"), &self.path("labels"))
         }
     }
 
     fn message(images: &[u8], labels: &[u8]) -> String {
-        Files::new(images, labels).read(Some(2)).unwrap_err().to_string()
+        Files::new(images, labels).read().unwrap_err().to_string()
     }
 
     #[test]
     fn reads_plain_and_gzip_alike() {
-        let plain = Files::new(&images(), &labels()).read(Some(2)).unwrap();
-        let packed = Files::new(&gzip(&images()), &gzip(&labels())).read(None).unwrap();
+        let read = |images: &[u8], labels: &[u8]| {
+            let listing = Files::new(images, labels).read().unwrap();
+            listing.read(Part::Training, &[0, 1, 2], None).unwrap()
+        };
+        let plain = read(&images(), &labels());
+        let packed = read(&gzip(&images()), &gzip(&labels()));
         assert_eq!((plain.side, plain.labels.as_slice()), (2, [0, 1, 1].as_slice()));
         assert_eq!(plain.pixels[..6], [1, 1, 1, 2, 2, 2]);
         assert_eq!(plain.pixels.len(), 36);
@@ -193,7 +187,7 @@ mod tests {
     fn names_a_missing_file() {
         let files = Files::new(&images(), &labels());
         std::fs::remove_file(files.path("labels")).unwrap();
-        let found = files.read(None).unwrap_err().to_string();
+        let found = files.read().unwrap_err().to_string();
         assert!(found.starts_with("cannot read `") && found.contains("labels`"), "{found}");
     }
 
@@ -249,14 +243,18 @@ mod tests {
         let found = message(&images(), &images());
         assert!(found.contains("not an IDX file of labels: it starts with 0x00000803, expected 0x00000801"), "{found}");
         assert!(message(&idx(&[1, 2, 3], &[0; 6]), &labels()).contains("must be square, found 3×2"));
-        assert!(message(&idx(&[0, 2, 2], &[]), &labels()).contains("training part has 0 images"));
+        assert!(message(&idx(&[0, 2, 2], &[]), &labels()).contains("holds 0 images of 2×2"));
     }
 
     #[test]
     fn labels_must_match_images_and_classes() {
         let found = message(&images(), &idx(&[2], &[0, 1]));
         assert!(found.contains("holds 3 images but") && found.contains("holds 2 labels"), "{found}");
-        let found = message(&images(), &idx(&[3], &[0, 1, 2]));
-        assert!(found.contains("label 2 of image 2 (counted from 0) is not one of the 2 classes 0 to 1"), "{found}");
+        let listing = Files::new(&images(), &idx(&[3], &[0, 1, 2])).read().unwrap();
+        let found = listing.require_known_labels(2).unwrap_err().to_string();
+        assert!(
+            found.contains("labels`: label 2 of image 2 (counted from 0) is not one of the 2 classes 0 to 1"),
+            "{found}"
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! From what a reader found to a part that can be used: same classes, same side, disjoint, ordered, padded.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
+use super::listing::Listing;
+use super::place::Place;
 use super::{DataError, Dropped, Duplicates, ImageSet, Part, Region, SIDE_MULTIPLE};
 
 /// The images of one part in the order in which a reader found them.
@@ -17,30 +18,13 @@ pub(super) struct Raw {
     /// `[n, side, side, 3]`, RGB.
     pub pixels: Vec<u8>,
     pub labels: Vec<u16>,
-    /// Names in the order of the labels, where the format has names.
-    pub class_names: Option<Vec<String>>,
-    pub origin: Origin,
-}
-
-/// Where images come from, for messages.
-#[derive(Debug)]
-pub(super) enum Origin {
-    /// Two files: of all images, and of their labels.
-    Idx { images: PathBuf, labels: PathBuf },
-    /// A file per image.
-    Files(Vec<PathBuf>),
+    /// Where each image is, for messages.
+    pub places: Vec<Place>,
 }
 
 impl Raw {
     fn size(&self) -> usize {
         self.side * self.side * 3
-    }
-
-    fn describe(&self, index: usize) -> String {
-        match &self.origin {
-            Origin::Idx { images, .. } => format!("image {index} of `{}`", images.display()),
-            Origin::Files(files) => format!("`{}`", files[index].display()),
-        }
     }
 
     fn hashes(&self) -> Vec<blake3::Hash> {
@@ -53,9 +37,7 @@ impl Raw {
         let kept: Vec<usize> = (0..self.labels.len()).filter(|index| !gone.contains(index)).collect();
         self.pixels = gather(&self.pixels, size, &kept);
         self.labels = kept.iter().map(|&index| self.labels[index]).collect();
-        if let Origin::Files(files) = &mut self.origin {
-            *files = kept.iter().map(|&index| std::mem::take(&mut files[index])).collect();
-        }
+        self.places = kept.iter().map(|&index| self.places[index].clone()).collect();
     }
 }
 
@@ -67,36 +49,27 @@ fn gather(pixels: &[u8], size: usize, order: &[usize]) -> Vec<u8> {
     out
 }
 
-/// The names of the classes, once all parts agree on them.
-pub(super) fn class_names(given: Option<&[String]>, parts: [&Raw; 3]) -> Result<Vec<String>, DataError> {
-    let names = match (given, &parts[0].class_names) {
-        (Some(given), _) => given.to_vec(),
-        (None, Some(folders)) => folders.clone(),
-        (None, None) => {
-            let classes = parts[0].labels.iter().max().map_or(0, |&label| usize::from(label) + 1);
-            (0..classes).map(|class| class.to_string()).collect()
-        }
-    };
-    for raw in parts {
-        match &raw.class_names {
+/// The names of the classes, once all sources agree on them: those that are given, that a source has, or the labels' numbers.
+///
+/// A source belongs to the part that messages are about.
+pub(super) fn class_names(given: Option<&[String]>, sources: &[(Part, &Listing)]) -> Result<Vec<String>, DataError> {
+    let known = sources.iter().find_map(|(_, listing)| listing.class_names.as_deref());
+    let names = given.or(known).map_or_else(
+        || {
+            let classes = sources.first().and_then(|(_, listing)| listing.labels.iter().max());
+            (0..classes.map_or(0, |&label| usize::from(label) + 1)).map(|class| class.to_string()).collect()
+        },
+        <[String]>::to_vec,
+    );
+    for (part, listing) in sources {
+        match &listing.class_names {
             Some(found) if *found != names => {
-                return Err(DataError::ClassesDiffer { part: raw.part, found: found.clone(), expected: names });
+                return Err(DataError::ClassesDiffer { part: *part, found: found.clone(), expected: names });
             }
-            Some(_) => {}
-            None => require_known_labels(raw, names.len())?,
+            _ => listing.require_known_labels(names.len())?,
         }
     }
     Ok(names)
-}
-
-fn require_known_labels(raw: &Raw, classes: usize) -> Result<(), DataError> {
-    let unknown = raw.labels.iter().position(|&label| usize::from(label) >= classes);
-    match (unknown, &raw.origin) {
-        (Some(index), Origin::Idx { labels, .. }) => {
-            Err(DataError::Label { path: labels.clone(), index, label: usize::from(raw.labels[index]), classes })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The side that every image gets, and where its true pixels lie in it.
@@ -161,8 +134,8 @@ fn take_out(searched: &mut Raw, kept: &[&Raw], duplicates: Duplicates) -> Result
                     kept: kept.part,
                     searched: searched.part,
                     count: distinct.len(),
-                    kept_image: kept.describe(position),
-                    searched_image: searched.describe(index),
+                    kept_image: kept.places[position].to_string(),
+                    searched_image: searched.places[index].to_string(),
                 });
             }
             _ => gone.extend(shared.into_iter().map(|(_, index)| index)),
@@ -175,11 +148,11 @@ fn take_out(searched: &mut Raw, kept: &[&Raw], duplicates: Duplicates) -> Result
 }
 
 /// Refuses a part that lacks a class.
-pub(super) fn require_every_class(raw: &Raw, class_names: &[String]) -> Result<(), DataError> {
-    let present: BTreeSet<usize> = raw.labels.iter().map(|&label| usize::from(label)).collect();
+pub(super) fn require_every_class(part: Part, labels: &[u16], class_names: &[String]) -> Result<(), DataError> {
+    let present: BTreeSet<usize> = labels.iter().map(|&label| usize::from(label)).collect();
     match class_names.iter().enumerate().find(|(label, _)| !present.contains(label)) {
-        Some((_, class)) => Err(DataError::EmptyClass { part: raw.part, class: class.clone() }),
-        None if class_names.is_empty() => Err(DataError::TooFewImages { part: raw.part, found: 0, wanted: 1 }),
+        Some((_, class)) => Err(DataError::EmptyClass { part, class: class.clone() }),
+        None if class_names.is_empty() => Err(DataError::TooFewImages { part, found: 0, wanted: 1 }),
         None => Ok(()),
     }
 }
