@@ -19,7 +19,7 @@
 //! # Invariants
 //!
 //! - [`metrics`], [`surrogate`] and [`solver`] do no I/O and know no tensor library.
-//! - candle's types stop at [`nn`]; polars' types stop at [`store`] and [`table`].
+//! - candle's types stop at [`nn`]; polars' types stop at [`store`] and [`table`], parquet's and zip's at [`data`].
 //! - [`report`] never trains; [`export`] never measures.
 //! - A [`measurement::Measurement`] is one long-format row: a new attack adds rows, not columns.
 //! - Every training's randomness comes from a ChaCha stream of (seed, design, estimator).
