@@ -322,7 +322,6 @@ pub enum DataError {
         /// The array's name where the file holds several.
         array: Option<String>,
         /// What is wrong with it.
-        #[source]
         problem: ArrayProblem,
     },
     /// A Parquet file that does not hold encoded images and labels.
@@ -331,7 +330,6 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
         problem: ParquetProblem,
     },
     /// A class without any image.

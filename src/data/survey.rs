@@ -39,14 +39,14 @@ pub enum Survey {
     /// As training and evaluation images, perhaps as validation images.
     Parted {
         /// Training images.
-        training: Found,
+        training: Box<Found>,
         /// Validation images, where they are apart.
-        validation: Option<Found>,
+        validation: Option<Box<Found>>,
         /// Evaluation images.
-        evaluation: Found,
+        evaluation: Box<Found>,
     },
     /// All together.
-    Whole(Found),
+    Whole(Box<Found>),
 }
 
 impl Survey {
@@ -138,9 +138,9 @@ impl Survey {
     fn found(&self) -> Vec<&Found> {
         match self {
             Self::Parted { training, validation, evaluation } => {
-                [Some(training), validation.as_ref(), Some(evaluation)].into_iter().flatten().collect()
+                [Some(&**training), validation.as_deref(), Some(&**evaluation)].into_iter().flatten().collect()
             }
-            Self::Whole(all) => vec![all],
+            Self::Whole(all) => vec![all.as_ref()],
         }
     }
 
@@ -184,7 +184,7 @@ fn batches(files: Vec<PathBuf>) -> Result<Source, DataError> {
 }
 
 impl Found {
-    fn of(source: Source) -> Result<Self, DataError> {
+    fn of(source: Source) -> Result<Box<Self>, DataError> {
         let listing = list(&source, None)?;
         let classes = super::prepare::class_names(None, &[(Part::Training, &listing)])?;
         let mut counts = vec![0; classes.len()];
@@ -197,7 +197,7 @@ impl Found {
         let sizes = listing.sizes(LOOKED_AT)?;
         let sizes = sizes.into_iter().map(|[width, height]| [width.min(height), width.max(height)]).collect();
         let is_encoded = !matches!(listing.store, Store::Memory(_));
-        Ok(Self { source, classes, least, is_encoded, sizes })
+        Ok(Box::new(Self { source, classes, least, is_encoded, sizes }))
     }
 }
 

@@ -65,16 +65,16 @@ pub enum ArrayProblem {
         value: f64,
     },
     /// Unpacking or reading failed.
-    #[error("can't be unpacked: it is damaged; save it again")]
-    Read(#[source] std::io::Error),
+    #[error("can't be unpacked: it is damaged; save it again ({0})")]
+    Read(std::io::Error),
 }
 
 /// A Parquet file that does not hold encoded images and labels.
 #[derive(Debug, thiserror::Error)]
 pub enum ParquetProblem {
     /// Not Parquet, or damaged.
-    #[error("can't be read as Parquet: it is another file, truncated or damaged; fetch it again")]
-    Format(#[source] parquet::errors::ParquetError),
+    #[error("can't be read as Parquet: it is another file, truncated or damaged; fetch it again ({0})")]
+    Format(parquet::errors::ParquetError),
     /// No such column.
     #[error(
         "has no column `{name}` of {kind}; its columns are {found}: name it by `{field}` under `data` in the space"
