@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod main_job;
+mod own_images;
 mod score;
 mod search;
 mod support;
