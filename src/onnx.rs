@@ -3,12 +3,14 @@
 //! What is read becomes a [`Graph`](crate::nn::Graph): constants are folded, inference-only nodes dropped. An operation that
 //! the graph has no node for is kept as a place where it ends, so that a net with an unknown head can still be split before it.
 //!
-//! A [`Runtime`] runs files independently of the code that reads them.
+//! What is written ([`local_net`], [`cloud_net`], any graph by [`write`]) is of operator set 13, with the preprocessing of images
+//! inside; a [`Runtime`] runs files independently of the code that wrote them.
 //!
 //! Files come from others: the protobuf decoder allocates no more than the file holds, subgraphs are not even decoded, external
 //! data is refused, and every tensor's shape is held against its bytes.
 
 mod constant;
+mod deploy;
 mod error;
 mod fold;
 mod import;
@@ -17,7 +19,10 @@ mod proto;
 mod runtime;
 #[cfg(test)]
 mod tests;
+mod write;
 
+pub use deploy::{FEATURES, IMAGE, LOGITS, cloud_net, local_net};
 pub use error::OnnxError;
 pub use import::{Imported, Layout, import, read};
 pub use runtime::{Difference, Output, Runtime, RuntimeError};
+pub use write::{Batch, ImageInput, PixelType, WeightPrecision, WriteError, WriteOptions, write};

@@ -167,6 +167,7 @@ impl Reader {
             Op::Conv(conv) => conv.output,
             Op::Affine { scale, .. } => scale.len(),
             Op::Concat => inputs.iter().map(|&input| self.widths[input]).sum(),
+            Op::Select(channels) => channels.len(),
             Op::Flatten { .. } | Op::Unsupported(_) => 0,
             _ => inputs.iter().map(|&input| self.widths[input]).max().unwrap_or(0),
         };

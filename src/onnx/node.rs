@@ -208,6 +208,7 @@ impl<'a> Operation<'a> {
                 | "GlobalAveragePool"
                 | "ReduceMean"
                 | "Pad"
+                | "Gather"
                 | "Squeeze"
                 | "Flatten"
                 | "Transpose"
@@ -244,6 +245,7 @@ impl<'a> Operation<'a> {
             "GlobalAveragePool" => Some(Op::GlobalAverage),
             "ReduceMean" => return self.reduced(reader, x),
             "Pad" => self.pad(reader)?,
+            "Gather" => self.gather(reader, x),
             "Flatten" | "Reshape" | "Squeeze" => return self.flattened(reader, x),
             "Gemm" | "MatMul" => self.linear(reader)?.map(Op::Conv),
             _ => None,
@@ -503,6 +505,18 @@ impl<'a> Operation<'a> {
             }
             _ => None,
         })
+    }
+
+    /// Channels in another order, or some of them.
+    fn gather(&self, reader: &Reader, x: Made) -> Option<Op> {
+        let width = reader.widths[x.node] as i64;
+        let places = self.constant(reader, 1).filter(|places| places.dims.len() == 1)?.integers.as_deref()?;
+        let place = |&at: &i64| {
+            let at = if at < 0 { at + width } else { at };
+            u16::try_from(at).ok().filter(|&at| i64::from(at) < width)
+        };
+        let places: Vec<u16> = places.iter().map(place).collect::<Option<_>>()?;
+        (matches!(self.integer("axis"), Some(1 | -3)) && !places.is_empty()).then(|| Op::Select(Arc::new(places)))
     }
 
     /// A reshaping to a vector. A shape that isn't known is taken for one: what is made of the vector must fit it.

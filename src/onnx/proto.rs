@@ -13,10 +13,24 @@ pub(super) struct Model {
     pub producer_name: Option<String>,
     #[prost(string, optional, tag = "3")]
     pub producer_version: Option<String>,
+    /// Text; bytes here, so that no file is refused for a remark that is not UTF-8.
+    #[prost(bytes = "vec", optional, tag = "6")]
+    pub doc_string: Option<Vec<u8>>,
     #[prost(message, optional, tag = "7")]
     pub graph: Option<GraphMessage>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<Opset>,
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<Property>,
+}
+
+/// A remark on a model, both parts text.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Property {
+    #[prost(bytes = "vec", optional, tag = "1")]
+    pub key: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub value: Option<Vec<u8>>,
 }
 
 /// A set of operations.
@@ -161,4 +175,12 @@ pub(super) mod data_type {
     pub const FLOAT16: i32 = 10;
     pub const DOUBLE: i32 = 11;
     pub const BFLOAT16: i32 = 16;
+}
+
+/// Kinds of attributes: what [`Attribute::kind`] says of which field holds the value.
+pub(super) mod attribute_type {
+    pub const FLOAT: i32 = 1;
+    pub const INT: i32 = 2;
+    pub const STRING: i32 = 3;
+    pub const INTS: i32 = 7;
 }

@@ -7,12 +7,12 @@ use safetensors::SafeTensors;
 use super::*;
 use crate::nn::graph_outputs;
 
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/onnx")
 }
 
 /// The files of one list in the fixtures' README.
-fn files(heading: &str) -> Vec<String> {
+pub(super) fn files(heading: &str) -> Vec<String> {
     let text = std::fs::read_to_string(folder().join("README.md")).unwrap();
     let part = text.split("\n## ").find(|part| part.starts_with(heading)).unwrap();
     let names = part.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next());
@@ -20,7 +20,7 @@ fn files(heading: &str) -> Vec<String> {
 }
 
 /// onnxruntime's values of a net's tensors, by name: shape and numbers.
-fn expected<'a>(all: &'a SafeTensors<'_>, net: &str) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+pub(super) fn expected<'a>(all: &'a SafeTensors<'_>, net: &str) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let prefix = format!("{net}/");
     let of = |name: &'a str| {
         let view = all.tensor(name).unwrap();
@@ -31,7 +31,7 @@ fn expected<'a>(all: &'a SafeTensors<'_>, net: &str) -> Vec<(String, Vec<usize>,
 }
 
 /// Images as `[n, channels, height, width]`.
-fn channels_first(values: &[f32], shape: &[usize], layout: Layout) -> (Vec<f32>, [usize; 4]) {
+pub(super) fn channels_first(values: &[f32], shape: &[usize], layout: Layout) -> (Vec<f32>, [usize; 4]) {
     match (layout, shape) {
         (Layout::ChannelsLast, &[n, h, w, c]) => {
             let at = |i: usize| ((i / (c * h * w) * h + i / w % h) * w + i % w) * c + i / (h * w) % c;
