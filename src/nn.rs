@@ -39,7 +39,8 @@ pub use frozen::{Frozen, Sink, SinkError};
 #[cfg(test)]
 pub(crate) use graph::tests::outputs as graph_outputs;
 pub use graph::{
-    Activation, Conv, Cut, Graph, GraphCost, GraphError, Keep, Node, Op as GraphOp, Padding, Pool, PoolKind, Values,
+    Activation, Calibration, Conv, Cut, Graph, GraphCost, GraphError, Int8, Keep, Node, Op as GraphOp, Padding, Pool,
+    PoolKind, Values,
 };
 pub use inverse::Inverse;
 pub use loss::{Target, loss};

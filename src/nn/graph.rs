@@ -9,14 +9,18 @@
 //! - [`fold`](Graph::fold) merges normalisations and paddings into the convolutions beside them;
 //! - [`local`](Graph::local) cuts a prefix to some channels of its output, and everything before to what these need;
 //! - [`chain`](Graph::chain) turns a plain chain of 3×3 convolutions into a [`NetSpec`](super::NetSpec), which the CPU
-//!   engine runs; all other graphs run on candle tensors.
+//!   engine runs; all other graphs run on candle tensors;
+//! - [`quantised`](Graph::quantised) rounds weights to eight bits.
 
+mod append;
 mod cost;
 mod cuts;
 mod error;
 mod fold;
 mod local;
 mod lower;
+mod pads;
+mod quantise;
 mod run;
 mod shapes;
 #[cfg(test)]
@@ -29,6 +33,7 @@ pub use cuts::Cut;
 pub use error::GraphError;
 pub use local::Keep;
 pub(super) use lower::Fuse;
+pub use quantise::{Calibration, Int8};
 pub(super) use run::GraphRunner;
 
 /// Numbers that graphs share: cutting one copies no weights.
