@@ -82,9 +82,16 @@ pub struct InitArgs {
     /// Folder of the images
     #[arg(long, value_name = "FOLDER")]
     pub data: PathBuf,
-    /// Safetensors file of a VGG-16; the repository's own where absent
+    /// The pre-trained net: an .onnx file, or safetensors of a known architecture; the repository's own VGG-16 where absent
     #[arg(long, value_name = "FILE")]
     pub backbone: Option<PathBuf>,
+    /// What the safetensors are of: vgg16 (as Caffe's), vgg11 to vgg19 and vgg11_bn to vgg19_bn (torchvision's), resnet18,
+    /// resnet34, resnet50, mobilenet_v2, efficientnet_lite0
+    #[arg(long, value_name = "NAME", requires = "backbone")]
+    pub architecture: Option<String>,
+    /// How images were prepared in the net's training; of an .onnx file it isn't known and guessed
+    #[arg(long, value_name = "NAME", requires = "backbone")]
+    pub preprocess: Option<crate::config::PreprocessName>,
     /// Where space.yaml and budget.yaml go
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     pub out: PathBuf,

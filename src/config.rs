@@ -3,6 +3,7 @@
 //! Parsing touches nothing but the file itself. Every error names the file, the line or field, the value
 //! and what would have been accepted. The YAML library is used in `yaml` and nowhere else.
 
+mod backbone_entry;
 mod budget_file;
 mod data_entry;
 mod replay_file;
@@ -11,10 +12,11 @@ mod yaml;
 
 use std::path::{Path, PathBuf};
 
+pub use backbone_entry::{BackboneEntry, ColoursEntry, PreprocessEntry, PreprocessName, StandardisingEntry};
 pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, Objective, PrivacyBudget, PsnrBudget, Strategy};
 pub use data_entry::{ArraysEntry, DataEntry, DataFormat, DuplicatesEntry, LabelsEntry, PartEntry, SplitEntry};
 pub use replay_file::{ConstraintEntry, Goal, ObjectiveEntry, ReplayFile, Scale};
-pub use space_file::{BackboneEntry, FloatPrecision, MOST_WEIGHT, PrecisionEntry, SelectionsEntry, SpaceFile};
+pub use space_file::{FloatPrecision, MOST_WEIGHT, PrecisionEntry, SelectionsEntry, SpaceFile};
 
 /// A file that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,14 @@ pub enum ConfigError {
         value: String,
         /// What is wrong and what is accepted.
         problem: String,
+    },
+    /// The net that it names can't be used.
+    #[error("{}: backbone: {error}", path.display())]
+    Backbone {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the net.
+        error: Box<crate::backbone::BackboneError>,
     },
 }
 

@@ -1,18 +1,23 @@
 //! The deployable package of a study's chosen design, and its use.
 //!
-//! A package is a folder that needs neither the study nor the space: `manifest.json`, `local_net.safetensors` (what
-//! runs on the device) and `cloud_net.safetensors` (what was trained on its features). [`Package::open`] reads it back
-//! and [`Package::features`] runs it.
+//! A package is a folder that needs neither the study nor the space: `manifest.json`, `local_net.onnx` (what runs on the
+//! device) and `cloud_net.onnx` (what was trained on its features), and the weights of both as safetensors. [`Package::open`]
+//! reads it back, [`Package::features`] runs it, and [`self_test`] holds it against the study and an ONNX runtime.
 
 mod manifest;
 mod package;
+mod self_test;
 mod tensors;
 
 use std::path::PathBuf;
 
 pub use manifest::{Claim, CloudNetRecord, MANIFEST_FILE, MANIFEST_VERSION, Manifest, Preprocessing, claims};
-pub use package::{CLOUD_NET_FILE, LOCAL_NET_FILE, Package, features_path, npy, withdraw, write};
-pub use tensors::encode_cloud_net;
+pub use package::{
+    CLOUD_NET_FILE, CLOUD_WEIGHTS_FILE, CloudNetFiles, LOCAL_NET_FILE, LOCAL_WEIGHTS_FILE, Package, features_path, npy,
+    withdraw, write,
+};
+pub use self_test::{SelfTest, self_test};
+pub use tensors::{decode_cloud_net, encode_cloud_net};
 
 use crate::backbone::BackboneError;
 use crate::nn::NnError;
@@ -61,6 +66,24 @@ pub enum ExportError {
     /// The net can't run.
     #[error(transparent)]
     Net(#[from] NnError),
+    /// The net has no place in an ONNX file.
+    #[error(transparent)]
+    Write(#[from] crate::onnx::WriteError),
+    /// An ONNX runtime can't run what was written.
+    #[error(transparent)]
+    Runtime(#[from] crate::onnx::RuntimeError),
+    /// The package computes something else than was measured.
+    #[error(
+        "{}: the package's features differ from the study's by {:.1e} and from an ONNX runtime's by {:.1e} of the largest: don't \
+         deploy it, report this",
+        path.display(), test.from_study, test.from_runtime
+    )]
+    SelfTest {
+        /// The package.
+        path: PathBuf,
+        /// What was found.
+        test: SelfTest,
+    },
 }
 
 impl ExportError {

@@ -3,8 +3,12 @@
 //! `optimize` writes it once; `show`, `report` and `export` read it and never need the models, the data or the
 //! search again.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::{Architecture, BackboneFile, Preprocess};
 use crate::config::{Attacker, PrecisionEntry};
 use crate::data::Resize;
 use crate::estimate::Floors;
@@ -182,8 +186,14 @@ pub struct Provenance {
     pub space_file: String,
     /// The backbone's weights.
     pub weights_file: String,
-    /// The backbone's architecture.
+    /// The backbone's architecture: the name of a known one, or of its ONNX file.
     pub architecture: String,
+    /// What the space says of the backbone beside that, where it says anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<BackboneRecord>,
+    /// Channels of the layers that the space splits at; of a known architecture's records they may be missing.
+    #[serde(default)]
+    pub widths: BTreeMap<String, usize>,
     /// The deepest layer whose weights were read.
     pub deepest_layer: String,
     /// BLAKE3 of the weights, at the precision that was measured.
@@ -216,6 +226,36 @@ pub struct Provenance {
     /// Protocol of screenings, where there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub screening: Option<String>,
+}
+
+/// What a space says of a backbone that is no known architecture as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackboneRecord {
+    /// Whether its file is an ONNX file.
+    pub onnx: bool,
+    /// How bytes become the net's input, where the space says so.
+    pub preprocess: Option<Preprocess>,
+    /// Whether the net takes blue before green before red.
+    pub reversed_colours: bool,
+}
+
+impl Provenance {
+    /// The net whose weights are in `weights`.
+    pub fn backbone_file(&self, weights: PathBuf) -> BackboneFile {
+        let own = self.backbone.as_ref();
+        BackboneFile {
+            architecture: own.is_none_or(|own| !own.onnx).then(|| self.architecture.clone()),
+            weights,
+            preprocess: own.and_then(|own| own.preprocess),
+            reversed_colours: own.is_some_and(|own| own.reversed_colours),
+        }
+    }
+
+    /// Channels of the layer `split`; 0 where nothing is known of it.
+    pub fn layer_channels(&self, split: &str) -> usize {
+        let known = || Some(Architecture::known(&self.architecture)?.layer(split).ok()?.out_channels);
+        self.widths.get(split).copied().or_else(known).unwrap_or(0)
+    }
 }
 
 impl DesignRecord {

@@ -140,7 +140,7 @@ fn design_id(split: &str, depth: usize, content: u64) -> DesignId {
 }
 
 /// How a design is made, before any data is looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
     /// The split layer.
     pub layer: &'static Layer,
@@ -158,23 +158,25 @@ pub struct Space {
     splits: Vec<(&'static Layer, Vec<usize>)>,
     selections: Vec<Selection>,
     precision: PrecisionEntry,
-    image_side: usize,
+    image_side: Option<usize>,
+    /// Of every layer and depth.
+    costs: HashMap<(usize, usize), Cost>,
 }
 
 impl Space {
-    /// Checks `file` against the backbone's architecture, for square images of `image_side`.
+    /// Checks `file` against its backbone's architecture, for square images of `image_side`; names and depths alone where that
+    /// isn't known yet.
     ///
     /// # Errors
-    /// [`ConfigError::Field`] for an unknown architecture, a layer that it lacks, a depth that the layer lacks, or
-    /// images that the pools before a split can't halve.
-    pub fn new(file: &SpaceFile, image_side: usize) -> Result<Self, ConfigError> {
-        let architecture = file.architecture()?;
+    /// [`ConfigError::Field`] for a layer that the net lacks, a depth that the layer lacks, or images whose maps at a split aren't
+    /// the images halved some times.
+    pub fn new(file: &SpaceFile, architecture: Architecture, image_side: Option<usize>) -> Result<Self, ConfigError> {
         let mut splits = Vec::new();
+        let mut costs = HashMap::new();
         for (name, depths) in &file.splits {
             let field = format!("splits.{name}");
             let error = |value: String, problem: String| ConfigError::field(&file.path, &field, value, problem);
             let layer = architecture.layer(name).map_err(|source| error(name.clone(), source.to_string()))?;
-            architecture.shape(layer, image_side).map_err(|source| error(name.clone(), source.to_string()))?;
             let mut depths = depths.clone();
             depths.sort_unstable();
             depths.dedup();
@@ -182,6 +184,11 @@ impl Space {
                 let width = layer.out_channels;
                 let problem = format!("larger than the layer: {name} has {width} output channels");
                 return Err(error(depth.to_string(), problem));
+            }
+            for &depth in image_side.iter().flat_map(|_| &depths) {
+                let side = image_side.unwrap_or_default();
+                let cost = Cost::new(architecture, layer, side, depth, file.precision);
+                costs.insert((layer.index, depth), cost.map_err(|source| error(name.clone(), source.to_string()))?);
             }
             splits.push((layer, depths));
         }
@@ -193,6 +200,7 @@ impl Space {
             selections: Selection::all(&file.selections),
             precision: file.precision,
             image_side,
+            costs,
         })
     }
 
@@ -222,11 +230,6 @@ impl Space {
         self.precision
     }
 
-    fn cost_at(&self, layer: &Layer, depth: usize) -> Cost {
-        let layers = &self.architecture.layers()[..=layer.index];
-        Cost::new(layers, self.image_side, depth, self.precision)
-    }
-
     /// Exact cost of a design at `split` with `depth` channels.
     ///
     /// # Errors
@@ -238,15 +241,21 @@ impl Space {
             let problem = format!("{split} has {} output channels", layer.out_channels);
             return Err(error(format!("{depth} channels"), problem));
         }
-        Ok(self.cost_at(layer, depth))
+        match self.costs.get(&(layer.index, depth)) {
+            Some(&cost) => Ok(cost),
+            None => Cost::new(self.architecture, layer, self.image_side.unwrap_or_default(), depth, self.precision)
+                .map_err(|source| error(split.to_owned(), source.to_string())),
+        }
     }
 
-    /// Every split × depth × selection, in a fixed order.
+    /// Every split × depth × selection, in a fixed order; selections that mix channels only where there is a convolution to fold them
+    /// into. None where the images aren't known.
     pub fn slots(&self) -> impl Iterator<Item = (Slot, Cost)> + '_ {
         self.splits.iter().flat_map(move |&(layer, ref depths)| {
-            depths.iter().flat_map(move |&depth| {
-                let cost = self.cost_at(layer, depth);
-                self.selections.iter().map(move |&selection| (Slot { layer, depth, selection }, cost))
+            let costs = depths.iter().filter_map(move |&depth| Some((depth, *self.costs.get(&(layer.index, depth))?)));
+            costs.flat_map(move |(depth, cost)| {
+                let possible = self.selections.iter().filter(|selection| layer.mixable || selection.mixing().is_none());
+                possible.map(move |&selection| (Slot { layer, depth, selection }, cost))
             })
         })
     }
@@ -266,7 +275,7 @@ impl Space {
     ) -> Result<Candidates<'a>, Interrupted> {
         let layers = self.splits.iter().filter_map(|&(layer, ref depths)| {
             let insight = insights.get(layer.name)?;
-            let costs = depths.iter().map(|&depth| (depth, self.cost_at(layer, depth)));
+            let costs = depths.iter().filter_map(|&depth| Some((depth, *self.costs.get(&(layer.index, depth))?)));
             Some(SplitLayer { layer, insight, depths: costs.filter(|(_, cost)| keep(cost)).collect() })
         });
         Candidates::enumerate(layers.collect(), &self.selections, watch)

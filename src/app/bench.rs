@@ -115,8 +115,8 @@ fn values(length: usize) -> Vec<f32> {
 
 /// Decoder and cloud net of the reference protocol at a split.
 fn nets(split: &str, depth: usize) -> Result<[NetSpec; 2], AppError> {
-    let layer = Architecture::Vgg16.layer(split)?;
-    let side = Architecture::Vgg16.shape(layer, SIDE)?.side;
+    let layer = Architecture::vgg16().layer(split)?;
+    let side = Architecture::vgg16().shape(layer, SIDE)?.side;
     let input = Shape::new(side, side, depth);
     Ok([NetSpec::reference_decoder(input, SIDE)?, NetSpec::reference_classifier(input, CLASSES)?])
 }
@@ -185,21 +185,15 @@ fn train(
 
 /// Images per second through the backbone to conv3_3.
 fn features(device: Device) -> Result<f64, AppError> {
-    let mut layers = Vec::new();
-    for layer in Architecture::Vgg16.layers() {
-        if layer.pool_before {
-            layers.push(nn::Layer::MaxPool2);
-        }
-        layers.push(nn::Layer::Conv3x3 { input: layer.in_channels, output: layer.out_channels, relu: true });
-        if layer.name == "conv3_3" {
-            break;
-        }
-    }
-    let spec = NetSpec { input: Shape::new(SIDE, SIDE, 3), layers };
-    let mut net = Frozen::new(&spec, &nn::initialise(&spec, 1), device)?;
-    let x = values(Frozen::BLOCK * spec.input.len());
+    let layer = Architecture::vgg16().layer("conv3_3")?;
+    let net = Architecture::vgg16()
+        .structure()
+        .prefix(layer.tap)
+        .with_numbers(|n| values(n).iter().map(|v| 0.05 * v).collect());
+    let mut net = Frozen::of_graph(&net, SIDE, device)?;
+    let x = values(Frozen::BLOCK * SIDE * SIDE * 3);
     let mut images = 0;
-    let tap = [spec.layers.len() - 1];
+    let tap = [layer.tap];
     net.forward_taps(&x, Frozen::BLOCK, &tap, &mut |_, _| Ok(()))?;
     let begin = Instant::now();
     while begin.elapsed() < BUDGET {

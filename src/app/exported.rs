@@ -1,19 +1,20 @@
 //! `privynet export` and `privynet features`: the deployable package, written and used.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::read_study::{folder, open};
 use super::{AppError, exit};
-use crate::backbone::{Architecture, Backbone};
+use crate::backbone::Backbone;
 use crate::cli::{ExportArgs, FeaturesArgs};
 use crate::config::FloatPrecision;
 use crate::exec::cloud_net_name;
-use crate::export::{self, CloudNetRecord, MANIFEST_VERSION, Manifest, Package, Preprocessing};
+use crate::export::{self, CloudNetFiles, CloudNetRecord, MANIFEST_VERSION, Manifest, Package, Preprocessing};
 use crate::measurement::Metric;
+use crate::nn::{NetSpec, Shape};
+use crate::onnx;
 use crate::record::Record;
 use crate::search::Status;
-use crate::space::ChannelChoice;
 use crate::store::{Event, StudyReader};
 use crate::verify::Verdict;
 
@@ -44,17 +45,20 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         Some(path) => path.clone(),
         None => record.provenance.weights_file.clone().into(),
     };
-    let backbone = backbone(&record, &weights, &chosen.design.split)?;
+    let backbone = backbone(&record, weights, &chosen.design.split)?;
     let verdict = record.chosen_verdict();
     let trained = verdict.and_then(|verdict| cloud_net(&reader, verdict));
-    let cloud_net = match &trained {
+    let cloud_weights = match &trained {
         Some((name, _)) => reader.load_blob(name)?,
         None => None,
     };
-    let architecture = Architecture::Vgg16;
-    let layer = architecture.layer(&chosen.design.split)?;
+    let layer = backbone.layer(&chosen.design.split)?;
     let p = &record.provenance;
+    let architecture = backbone.architecture();
     let side = architecture.shape(layer, p.image_side)?.side;
+    let preprocess = architecture.preprocess();
+    let feature_shape = [chosen.design.channels.depth(), side, side];
+    let cloud_net = cloud_weights.as_deref().map(|weights| cloud_onnx(&record, weights, feature_shape)).transpose()?;
     let manifest = Manifest {
         version: MANIFEST_VERSION,
         privynet: p.version.clone(),
@@ -68,12 +72,12 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
             resize: p.resize,
             side: p.image_side,
             content: p.content,
-            scale: 255.0,
-            mean: architecture.preprocess().mean,
+            scale: preprocess.scale,
+            shift: preprocess.shift,
         },
         weights_precision: p.precision.weights,
         features_precision: p.precision.features,
-        feature_shape: [chosen.design.channels.depth(), side, side],
+        feature_shape,
         cost: chosen.cost,
         classes: p.classes.clone(),
         claims: verdict.map(export::claims).unwrap_or_default(),
@@ -89,12 +93,15 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         data_hash: p.data_hash.clone(),
         local_net_hash: String::new(),
     };
-    let manifest = export::write(&args.out, manifest, &backbone, cloud_net.as_deref())?;
-    let difference = match self_test(&args.out, &backbone, &manifest) {
-        Ok(difference) => difference,
+    let files =
+        cloud_net.as_deref().zip(cloud_weights.as_deref()).map(|(onnx, weights)| CloudNetFiles { onnx, weights });
+    let local_net = backbone.local(layer, &chosen.design.channels)?;
+    let manifest = export::write(&args.out, manifest, &local_net, files)?;
+    let test = match export::self_test(&args.out, &backbone) {
+        Ok(test) => test,
         Err(error) => {
             export::withdraw(&args.out)?;
-            return Err(error);
+            return Err(error.into());
         }
     };
     println!(
@@ -105,7 +112,11 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         manifest.feature_shape[0],
         if record.status == Status::Verified { "verified" } else { "NOT VERIFIED" }
     );
-    println!("  self-test: the package's features equal the study's within {difference:.1e} of their largest value");
+    println!(
+        "  self-test: on {} images local_net.onnx equals the study within {:.1e}, and an ONNX runtime (tract) equals it within {:.1e}, \
+         of the largest feature",
+        test.images, test.from_study, test.from_runtime
+    );
     match &manifest.cloud_net {
         Some(net) => {
             println!("  with the cloud net of seed {}, accuracy {:.3} ± {:.3}", net.seed, net.accuracy, net.std_error)
@@ -129,9 +140,9 @@ fn cloud_net(reader: &StudyReader, verdict: &Verdict) -> Option<(String, CloudNe
 }
 
 /// The study's weights, at the precision that was measured.
-fn backbone(record: &Record, path: &Path, split: &str) -> Result<Backbone, AppError> {
+fn backbone(record: &Record, path: PathBuf, split: &str) -> Result<Backbone, AppError> {
     let deepest = record.provenance.deepest_layer.as_str();
-    let loaded = Backbone::load(path, deepest)?;
+    let loaded = Backbone::load(&record.provenance.backbone_file(path.clone()), deepest)?;
     let backbone = match record.provenance.precision.weights {
         FloatPrecision::F16 => loaded.rounded_to_half()?,
         FloatPrecision::F32 => loaded,
@@ -146,60 +157,17 @@ fn backbone(record: &Record, path: &Path, split: &str) -> Result<Backbone, AppEr
     Ok(backbone)
 }
 
-/// Largest difference between the package's features and what the design keeps of the whole backbone's, on a pattern,
-/// relative to the largest feature.
-fn self_test(dir: &Path, backbone: &Backbone, manifest: &Manifest) -> Result<f32, AppError> {
-    use crate::backbone::LocalNet;
-    use crate::nn::{Device, Frozen};
-    let side = manifest.preprocessing.side;
-    let pattern: Vec<u8> = (0..side * side * 3).map(|i| ((i * 37 + i / 96 * 11) % 256) as u8).collect();
-    let layer = backbone.layer(&manifest.design.split)?;
-    let whole = LocalNet::tapped(backbone, layer, side);
-    let mut input = vec![0.0; pattern.len()];
-    backbone.architecture().preprocess().apply(&pattern, &mut input);
-    let mut layer_output = Vec::new();
-    Frozen::new(&whole.spec, &whole.params, Device::Cpu)?.forward_taps(
-        &input,
-        1,
-        &[whole.spec.layers.len() - 1],
-        &mut |_, values| {
-            layer_output.extend_from_slice(values);
-            Ok(())
-        },
-    )?;
-    let found = Package::open(dir)?.features(&pattern)?;
-    let [_, rows, columns] = manifest.feature_shape;
-    let (pixels, depth) = (rows * columns, manifest.design.channels.depth());
-    let (expected, tolerance) = match &manifest.design.channels {
-        ChannelChoice::Set(channels) => {
-            let output = layer_output.chunks_exact(layer.out_channels);
-            let kept = output.flat_map(|output| channels.iter().map(|&channel| output[usize::from(channel)].max(0.0)));
-            (kept.collect(), 1e-3)
-        }
-        // Combinations are folded into the weights, and these rounded to the precision of the package.
-        ChannelChoice::Mix(mix) => {
-            let mut expected = vec![0.0; pixels * depth];
-            mix.apply(&layer_output, &mut expected);
-            (expected, 1e-2)
-        }
+/// The study's cloud net as an ONNX file.
+fn cloud_onnx(record: &Record, weights: &[u8], [channels, rows, columns]: [usize; 3]) -> Result<Vec<u8>, AppError> {
+    let spec = NetSpec::reference_classifier(Shape::new(rows, columns, channels), record.provenance.classes.len())?;
+    let unreadable = |error: safetensors::SafeTensorError| export::ExportError::Format {
+        path: export::CLOUD_WEIGHTS_FILE.into(),
+        problem: format!("the study's cloud net can't be read ({error}): run `privynet optimize` again"),
     };
-    let scale = expected.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
-    let mut difference = 0f32;
-    for (pixel, expected) in expected.chunks_exact(depth).enumerate() {
-        for (kept, exact) in expected.iter().enumerate() {
-            difference = difference.max((found[kept * pixels + pixel] - exact).abs() / scale);
-        }
-    }
-    if difference > tolerance {
-        return Err(crate::export::ExportError::Format {
-            path: dir.to_owned(),
-            problem: format!(
-                "the package's features differ from the study's by {difference:.1e}: don't deploy it, report this"
-            ),
-        }
-        .into());
-    }
-    Ok(difference)
+    let (params, [mean, inverse_sd]) = export::decode_cloud_net(weights, &spec).map_err(unreadable)?;
+    let metadata =
+        [("study".to_owned(), record.study.clone()), ("classes".to_owned(), record.provenance.classes.join("\n"))];
+    Ok(onnx::cloud_net(&spec, &params, &mean, &inverse_sd, &metadata).map_err(export::ExportError::from)?)
 }
 
 pub(super) fn features(args: &FeaturesArgs) -> Result<u8, AppError> {

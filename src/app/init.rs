@@ -1,19 +1,17 @@
 //! `privynet init`: a first space and budget for one's own images, with comments that say what may be changed.
 
+mod backbone;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use self::backbone::Proposal;
 use super::{AppError, exit};
-use crate::backbone::{Architecture, Backbone, BackboneError, Layer};
 use crate::cli::InitArgs;
-use crate::config::{DataFormat, PrecisionEntry};
+use crate::config::DataFormat;
 use crate::data::{ArrayNames, CifarLabels, SIDE_MULTIPLE, Source, Survey};
 use crate::space::Cost;
-use crate::units::{Bytes, Macs};
-
-/// Weights of the repository's own space.
-const OWN_WEIGHTS: &str = "spaces/fashion-mnist-vgg16/vgg16-conv1_1-conv3_3.f16.safetensors";
 
 /// Largest side that is proposed: what a study takes grows with its square.
 const LARGEST_SIDE: usize = 64;
@@ -21,24 +19,14 @@ const LARGEST_SIDE: usize = 64;
 /// Most images that are proposed for training, validation and evaluation: minutes on two cores.
 const MOST_IMAGES: [usize; 3] = [4_000, 1_000, 2_000];
 
-/// Channels that are proposed to be kept.
-const DEPTHS: [usize; 4] = [4, 8, 16, 32];
-
-/// Layers before this one leak almost everything.
-const FIRST_SPLIT: &str = "conv2_1";
-
 pub(super) fn run(args: &InitArgs) -> Result<u8, AppError> {
-    let weights = weights(args.backbone.as_deref())?;
-    let deepest = deepest(&weights)?;
     let root = absolute(&args.data)?;
     let survey = Survey::of(&root)?;
     let counts = Counts::of(&survey, &root)?;
     let side = side(&survey);
-    let architecture = Architecture::Vgg16;
-    let first = architecture.layer(FIRST_SPLIT)?.index.min(deepest.index);
-    let splits = &architecture.layers()[first..=deepest.index];
-    let space = space(&survey, &counts, &root, &weights, side, splits);
-    let budget = budget(side, splits, counts.evaluation * survey.classes().len());
+    let net = Proposal::new(args, side)?;
+    let space = space(&survey, &counts, &root, &net, side);
+    let budget = budget(&net.costs(side), counts.evaluation * survey.classes().len());
     std::fs::create_dir_all(&args.out).map_err(|source| written(&args.out, source))?;
     let files = [("space.yaml", space), ("budget.yaml", budget)].map(|(name, text)| (args.out.join(name), text));
     // Both or none: a file that is there is someone's work.
@@ -65,37 +53,6 @@ fn written(path: &Path, source: std::io::Error) -> AppError {
 
 fn absolute(path: &Path) -> Result<PathBuf, AppError> {
     path.canonicalize().map_err(|source| crate::data::DataError::Read { path: path.to_owned(), source }.into())
-}
-
-fn weights(given: Option<&Path>) -> Result<PathBuf, AppError> {
-    let path = given.unwrap_or(Path::new(OWN_WEIGHTS));
-    path.canonicalize().map_err(|source| {
-        let problem = match given {
-            Some(_) => format!("cannot be read: {source}"),
-            None => {
-                "is not in this folder: name a safetensors file of VGG-16, or run in privynet's repository".to_owned()
-            }
-        };
-        AppError::Flag { flag: "backbone", value: path.display().to_string(), problem }
-    })
-}
-
-/// The deepest layer whose weights the file has, with all before it.
-fn deepest(weights: &Path) -> Result<&'static Layer, AppError> {
-    let mut found = Err(None);
-    for layer in Architecture::Vgg16.layers() {
-        match Backbone::load(weights, layer.name) {
-            Ok(_) => found = Ok(layer),
-            Err(error) => {
-                found = found.map_err(|_: Option<BackboneError>| Some(error));
-                break;
-            }
-        }
-    }
-    found.map_err(|error| match error {
-        Some(error) => error.into(),
-        None => unreachable!("the architecture has layers"),
-    })
 }
 
 /// The images' own side where nets take it; else, where images can be resized, a multiple of what nets take that is near but no
@@ -152,25 +109,17 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn cost(architecture: Architecture, layer: &Layer, side: usize, depth: usize) -> Cost {
-    Cost::new(&architecture.layers()[..=layer.index], side, depth, PrecisionEntry::default())
-}
-
-fn space(survey: &Survey, counts: &Counts, root: &Path, weights: &Path, side: usize, splits: &[Layer]) -> String {
+fn space(survey: &Survey, counts: &Counts, root: &Path, net: &Proposal, side: usize) -> String {
     let mut text = String::from("# The designs to choose from, and the images. Made by `privynet init`.\n\n");
-    let _ = writeln!(text, "backbone:\n  architecture: vgg16\n  weights: {}\n", quoted(&weights.display().to_string()));
-    text.push_str("# Layers after which the net may be split, and how many of their channels may be kept. In brackets: what the device\n");
-    text.push_str("# computes and stores with the most channels named.\nsplits:\n");
-    for layer in splits {
-        let depths: Vec<usize> = DEPTHS.into_iter().filter(|&depth| depth <= layer.out_channels).collect();
-        let most = cost(Architecture::Vgg16, layer, side, depths.last().copied().unwrap_or(1));
-        let _ = writeln!(text, "  {}: {depths:?}   # ({}, {})", layer.name, Macs(most.macs.0), Bytes(most.bytes.0));
-    }
+    text.push_str(&net.text(side));
     text.push_str(
         "\n# Which channels: the paper's random draws after pruning, and sets that separate the classes best, less W times what they\n\
-         # leak. README, \"What a budget says\", has more.\nselections:\n  random: 1\n  pruned-random: 2\n  balanced: [0.5, 1]\n  \
-         mixed-relu: [1]\n\nprecision: {weights: f16, features: f16}\n\n",
+         # leak. README, \"What a budget says\", has more.\nselections:\n  random: 1\n  pruned-random: 2\n  balanced: [0.5, 1]\n",
     );
+    if net.mixes() {
+        text.push_str("  mixed-relu: [1]   # where the split is a convolution\n");
+    }
+    text.push_str("\nprecision: {weights: f16, features: f16}\n\n");
     text.push_str(&data(survey, counts, root, side));
     text
 }
@@ -271,10 +220,8 @@ fn part(source: &Source, root: &Path) -> String {
     }
 }
 
-fn budget(side: usize, splits: &[Layer], evaluated: usize) -> String {
+fn budget(costs: &[Cost], evaluated: usize) -> String {
     // As much as the most demanding of the proposed designs needs: what is too much is for its owner to say.
-    let costs: Vec<Cost> =
-        (splits.iter()).flat_map(|layer| DEPTHS.map(|depth| cost(Architecture::Vgg16, layer, side, depth))).collect();
     let most = |of: fn(&Cost) -> u64, unit: u64| costs.iter().map(of).max().unwrap_or(0).div_ceil(unit);
     let mut text = String::from(
         "# What the device can afford and what must stay private. Made by `privynet init`: the numbers are yours to set.\n\n",

@@ -9,6 +9,7 @@ use super::insight::{self, insights};
 use super::progress::{Progress, Style};
 use super::setup::{self, Admission, Assets, ExactBudget};
 use super::{AppError, check, exit, interrupt, read_study, reuse, summary};
+use crate::backbone::BackboneFile;
 use crate::cli::OptimizeArgs;
 use crate::config::{BudgetFile, Strategy};
 use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory, sanity};
@@ -17,7 +18,7 @@ use crate::measurement::{Fidelity, Metric};
 use crate::metrics::student_t_quantile;
 use crate::nn::Device;
 use crate::protocol::{self, Plan, Protocol};
-use crate::record::{Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record};
+use crate::record::{BackboneRecord, Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record};
 use crate::search::{self, Findings, Problem, Status};
 use crate::space::{Cost, Place};
 use crate::store::{Header, Inputs, Row, Study};
@@ -187,6 +188,8 @@ fn provenance(args: &OptimizeArgs, budget: &BudgetFile, assets: &Assets, device:
         space_file: budget.space.display().to_string(),
         weights_file: assets.file.backbone.weights.display().to_string(),
         architecture: assets.space.architecture().to_string(),
+        backbone: backbone_record(&assets.file.backbone.file()),
+        widths: assets.space.splits().iter().map(|layer| (layer.name.to_owned(), layer.out_channels)).collect(),
         deepest_layer: assets.backbone.layers().last().map_or_else(String::new, |layer| layer.name.to_owned()),
         weights_hash: assets.backbone.hash().to_hex().to_string(),
         data_hash: parts.hash.clone(),
@@ -203,6 +206,13 @@ fn provenance(args: &OptimizeArgs, budget: &BudgetFile, assets: &Assets, device:
         protocols: [plan.search.to_string(), plan.verification.to_string()],
         screening: plan.screening.map(|fidelity| fidelity.to_string()),
     }
+}
+
+/// What must be remembered of a backbone that is no known architecture as it is.
+fn backbone_record(file: &BackboneFile) -> Option<BackboneRecord> {
+    let &BackboneFile { preprocess, reversed_colours, .. } = file;
+    let onnx = file.architecture.is_none();
+    (onnx || preprocess.is_some() || reversed_colours).then_some(BackboneRecord { onnx, preprocess, reversed_colours })
 }
 
 fn budgets(budget: &BudgetFile) -> Budgets {

@@ -130,13 +130,12 @@ fn verified(verdict: &Verdict) -> Option<view::Figures> {
 }
 
 fn chosen(record: &Record, design: &DesignRecord) -> view::Chosen {
-    let layer = crate::backbone::Architecture::Vgg16.layer(&design.design.split);
     let verdict = record.chosen_verdict();
     view::Chosen {
         id: design.id.to_string(),
         split: design.design.split.clone(),
         depth: design.design.channels.depth(),
-        layer_channels: layer.map_or(0, |layer| layer.out_channels),
+        layer_channels: record.provenance.layer_channels(&design.design.split),
         selection: design.selection.clone(),
         mixed: design.design.channels.channels().is_none(),
         channels: design.design.channels.channels().unwrap_or(&[]).iter().map(|&c| usize::from(c)).collect(),

@@ -30,13 +30,12 @@ pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>) -> Resu
     let file = SpaceFile::read(space, args.weights.as_deref(), args.data.as_deref())?;
     let architecture = file.architecture()?;
     // Names and depths are checked before a single image is read; sides once they are known.
-    let side = file.data.pad_to.filter(|side| side.is_multiple_of(data::SIDE_MULTIPLE));
-    Space::new(&file, side.unwrap_or(data::SIDE_MULTIPLE))?;
+    Space::new(&file, architecture, None)?;
     let also = also.map(|name| architecture.layer(name)).transpose()?;
     let parts = data::load(&file.parts())?;
-    let space = Space::new(&file, parts.evaluation.side())?;
+    let space = Space::new(&file, architecture, Some(parts.evaluation.side()))?;
     let deepest = deepest(architecture, space.splits().into_iter().chain(also));
-    let loaded = Backbone::load(&file.backbone.weights, deepest.name)?;
+    let loaded = Backbone::load(&file.backbone.file(), deepest.name)?;
     // What is measured is what the device will run.
     let backbone = match file.precision.weights {
         FloatPrecision::F16 => loaded.rounded_to_half()?,

@@ -9,9 +9,10 @@ use super::Architecture;
 pub enum BackboneError {
     /// No layer has this name.
     #[error(
-        "{architecture} has no layer `{layer}`{}; its layers are {}",
+        "{architecture} has no layer `{layer}`{}; its layers are {}{}",
         suggestion.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default(),
-        names(*architecture)
+        names(*architecture),
+        ends.as_ref().map(|node| format!("; nothing behind {node}, can be run")).unwrap_or_default()
     )]
     UnknownLayer {
         /// The name as given.
@@ -20,7 +21,60 @@ pub enum BackboneError {
         architecture: Architecture,
         /// The name that was probably meant.
         suggestion: Option<&'static str>,
+        /// The operation that ends what can be run of it.
+        ends: Option<String>,
     },
+    /// No architecture has this name.
+    #[error(
+        "no architecture is called `{architecture}`: known are {}; any other net comes as an .onnx file, without `architecture`",
+        Architecture::names().join(", ")
+    )]
+    UnknownArchitecture {
+        /// The name as given.
+        architecture: String,
+    },
+    /// Weights alone don't say what net they are of.
+    #[error(
+        "the weights `{}` need `architecture` beside them: known are {}; or give the net as an .onnx file",
+        path.display(), Architecture::names().join(", ")
+    )]
+    NoArchitecture {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An ONNX file doesn't say how bytes become its input.
+    #[error(
+        "the net `{}` needs `preprocess` beside it: how were its images prepared in training? One of imagenet, caffe, unit, \
+         symmetric, bytes, or {{mean: [R, G, B], std: [R, G, B]}} of pixels from 0 to 1",
+        path.display()
+    )]
+    Preprocess {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No tensor of a net has all data flow through it.
+    #[error("the net `{}` can't be split: no feature map has all data flow through it{reason}", path.display())]
+    NoSplit {
+        /// The file.
+        path: PathBuf,
+        /// Where it ends, if that is why.
+        reason: String,
+    },
+    /// Combinations of channels have nowhere to be folded into.
+    #[error(
+        "the channels of `{layer}` can't be mixed: it is no ordinary convolution; leave `mixed` and `mixed-relu` out of the \
+         selections, or split at convolutions alone"
+    )]
+    Unmixable {
+        /// The layer.
+        layer: &'static str,
+    },
+    /// What is wrong with an ONNX file.
+    #[error(transparent)]
+    Onnx(#[from] crate::onnx::OnnxError),
+    /// What is wrong with a net's operations.
+    #[error(transparent)]
+    Graph(#[from] crate::nn::GraphError),
     /// The layer exists, but its weights were not read.
     #[error("the weights of `{layer}` were not read, only those up to `{last}`: read the file up to `{layer}`")]
     NotLoaded {
@@ -30,14 +84,20 @@ pub enum BackboneError {
         last: &'static str,
     },
     /// The pools before a layer cannot halve the images.
-    #[error("images of {side}×{side} cannot reach `{layer}`: the side must be a multiple of {multiple}")]
+    #[error(
+        "images of {side}×{side} cannot reach `{layer}`: {}",
+        match multiple {
+            Some(multiple) => format!("the side must be a multiple of {multiple}"),
+            None => "its maps must be the images halved some times, and no side makes them so".to_owned(),
+        }
+    )]
     Side {
         /// The layer.
         layer: &'static str,
         /// The side of the images in pixels.
         side: usize,
-        /// What it must be a multiple of.
-        multiple: usize,
+        /// What it must be a multiple of, where any side fits.
+        multiple: Option<usize>,
     },
     /// A file is missing or may not be read.
     #[error("cannot read the weights `{}`: check that the file exists and may be read", path.display())]
@@ -126,16 +186,10 @@ pub enum BackboneError {
         value: f32,
     },
     /// Weights given in memory do not fit the architecture.
-    #[error("layer {index} of {architecture} needs {expected:?} weights and biases, found {found:?}")]
+    #[error("these are not the first layers of {architecture}, with their weights")]
     Weights {
         /// The net.
         architecture: Architecture,
-        /// Place of the layer.
-        index: usize,
-        /// Numbers of weights and biases that it needs.
-        expected: [usize; 2],
-        /// Numbers given.
-        found: [usize; 2],
     },
 }
 

@@ -58,6 +58,11 @@ impl SafetensorsFile {
         Ok(SafetensorsFile { path, file, metadata, data_start })
     }
 
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.metadata.info(name).is_some()
+    }
+
     /// The values of a tensor, which must exist, have this shape and hold finite numbers.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, BackboneError> {
         let path = || self.path.clone();

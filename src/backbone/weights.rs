@@ -1,76 +1,83 @@
-//! A net's layers with their weights.
+//! A net with its weights.
 
-use std::path::Path;
-
+use super::architecture::Layer;
 use super::safetensors_file::SafetensorsFile;
-use super::{Architecture, BackboneError, Layer};
-
-/// Weights and biases of one layer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerWeights {
-    /// `[out, in, 3, 3]`, last index fastest.
-    pub weight: Vec<f32>,
-    /// `[out]`.
-    pub bias: Vec<f32>,
-}
+use super::tables::{self, FileWeights};
+use super::{Architecture, BackboneError, BackboneFile};
+use crate::nn::{Graph, GraphOp};
+use crate::space::ChannelChoice;
 
 /// The first layers of a pre-trained net, with weights.
 #[derive(Debug, Clone)]
 pub struct Backbone {
     architecture: Architecture,
-    weights: Vec<LayerWeights>,
-    /// For each layer, of the weights up to it.
+    /// The nodes up to the last layer's.
+    graph: Graph,
+    /// For each layer that has weights, of those up to it.
     hashes: Vec<blake3::Hash>,
 }
 
 impl Backbone {
-    /// Reads the layers up to and including `up_to` of VGG-16 from a safetensors file.
+    /// Reads the layers up to and including `up_to` of the net in `file`.
     ///
-    /// The tensors are called `conv1_1.weight` (`[out, in, 3, 3]`) and `conv1_1.bias` (`[out]`), and so on, of
-    /// 16-bit, bfloat16 or 32-bit floating point.
+    /// Of a safetensors file only the tensors up to that layer are read: 16-bit, bfloat16 or 32-bit floating point, called as
+    /// torchvision or timm call them, or (VGG-16) `conv1_1.weight` `[out, in, 3, 3]` and `conv1_1.bias` `[out]`.
     ///
     /// # Errors
     /// A layer that does not exist; a file that is missing, truncated, of another format, or lacks a tensor; a tensor
     /// of the wrong shape or type, or with a value that is not finite.
-    pub fn load(path: &Path, up_to: &str) -> Result<Self, BackboneError> {
-        let architecture = Architecture::Vgg16;
+    pub fn load(file: &BackboneFile, up_to: &str) -> Result<Self, BackboneError> {
+        let (architecture, graph) = match &file.architecture {
+            None => file.graph()?,
+            Some(name) => {
+                let architecture = file.architecture()?;
+                let last = architecture.layer(up_to)?;
+                let name = name.as_str();
+                let mut weights = FileWeights::new(SafetensorsFile::open(&file.weights)?, last.tap);
+                let (graph, _) = tables::build(name, &mut weights)
+                    .ok_or_else(|| BackboneError::UnknownArchitecture { architecture: name.to_owned() })??;
+                (architecture, if file.reversed_colours { graph.reversed_colours() } else { graph })
+            }
+        };
         let last = architecture.layer(up_to)?;
-        let mut file = SafetensorsFile::open(path)?;
-        let mut weights = Vec::with_capacity(last.index + 1);
-        for layer in &architecture.layers()[..=last.index] {
-            let (out, input) = (layer.out_channels, layer.in_channels);
-            weights.push(LayerWeights {
-                weight: file.tensor(&format!("{}.weight", layer.name), &[out, input, 3, 3])?,
-                bias: file.tensor(&format!("{}.bias", layer.name), &[out])?,
-            });
-        }
-        Self::new(architecture, weights)
+        Self::new(architecture, graph.prefix(last.end()))
     }
 
-    /// A net with the given weights for its first layers.
+    /// A net with these operations and weights.
     ///
     /// # Errors
-    /// [`BackboneError::Weights`] unless there are one to all layers, each with as many weights as it needs.
-    pub fn new(architecture: Architecture, weights: Vec<LayerWeights>) -> Result<Self, BackboneError> {
+    /// [`BackboneError::Weights`] unless `graph` is the beginning of the architecture's, up to one of its layers.
+    pub fn new(architecture: Architecture, graph: Graph) -> Result<Self, BackboneError> {
+        let nodes = graph.nodes().len();
+        let structure = architecture.structure();
+        let begins = nodes <= structure.nodes().len() && graph.resembles(&structure.prefix(nodes - 1));
+        let layers = architecture.layers().iter().take_while(|layer| layer.end() < nodes);
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"privynet backbone 1 ");
-        hasher.update(architecture.name().as_bytes());
-        let mut hashes = Vec::with_capacity(weights.len());
-        for index in 0..weights.len().max(1) {
-            let expected = architecture
-                .layers()
-                .get(index)
-                .map_or([0, 0], |layer| [9 * layer.in_channels * layer.out_channels, layer.out_channels]);
-            let found = weights.get(index).map_or([0, 0], |of| [of.weight.len(), of.bias.len()]);
-            if expected != found || found == [0, 0] {
-                return Err(BackboneError::Weights { architecture, index, expected, found });
+        hasher.update(architecture.identity().as_bytes());
+        let (mut hashes, mut hashed) = (Vec::new(), 0);
+        for layer in layers {
+            for node in &graph.nodes()[hashed..=layer.tap] {
+                let numbers = match &node.op {
+                    GraphOp::Conv(conv) => [&conv.weight, &conv.bias],
+                    GraphOp::Affine { scale, shift } => [scale, shift],
+                    _ => continue,
+                };
+                numbers.into_iter().flat_map(|values| values.iter()).for_each(|value| {
+                    hasher.update(&value.to_le_bytes());
+                });
             }
-            for value in weights[index].weight.iter().chain(&weights[index].bias) {
-                hasher.update(&value.to_le_bytes());
-            }
+            hashed = layer.tap + 1;
             hashes.push(hasher.finalize());
         }
-        Ok(Backbone { architecture, weights, hashes })
+        let weighted = graph.nodes().iter().all(|node| match &node.op {
+            GraphOp::Conv(conv) => !conv.weight.is_empty(),
+            _ => true,
+        });
+        if hashes.is_empty() || !begins || !weighted {
+            return Err(BackboneError::Weights { architecture });
+        }
+        Ok(Backbone { architecture, graph, hashes })
     }
 
     /// The same net with every weight and bias rounded to half precision, as a device stores them.
@@ -78,9 +85,8 @@ impl Backbone {
     /// # Errors
     /// [`BackboneError::Weights`] never, for a net that exists.
     pub fn rounded_to_half(&self) -> Result<Self, BackboneError> {
-        let round = |values: &[f32]| values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect();
-        let rounded = |layer: &LayerWeights| LayerWeights { weight: round(&layer.weight), bias: round(&layer.bias) };
-        Self::new(self.architecture, self.weights.iter().map(rounded).collect())
+        let round = |values: &[f32], _| values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect();
+        Self::new(self.architecture, self.graph.map_weights(round))
     }
 
     /// Which net this is.
@@ -90,7 +96,7 @@ impl Backbone {
 
     /// The layers that have weights here, first to last.
     pub fn layers(&self) -> &'static [Layer] {
-        &self.architecture.layers()[..self.weights.len()]
+        &self.architecture.layers()[..self.hashes.len()]
     }
 
     /// The layer of this name.
@@ -107,9 +113,22 @@ impl Backbone {
         }
     }
 
-    /// Weights and biases of each of [`layers`](Self::layers).
-    pub fn weights(&self) -> &[LayerWeights] {
-        &self.weights
+    /// Its operations up to the last layer.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The local net that gives what `choice` keeps of `layer`.
+    ///
+    /// # Errors
+    /// [`BackboneError::Graph`] for channels that the layer lacks; [`BackboneError::Unmixable`].
+    pub fn local(&self, layer: &Layer, choice: &ChannelChoice) -> Result<Graph, BackboneError> {
+        Architecture::local(&self.graph, layer, choice)
+    }
+
+    /// All channels of `layer` before its activation. Its nodes stand where they stand in [`graph`](Self::graph).
+    pub fn tapped(&self, layer: &Layer) -> Graph {
+        self.graph.prefix(layer.tap)
     }
 
     /// BLAKE3 of all weights.
@@ -124,14 +143,59 @@ impl Backbone {
     pub fn hash_through(&self, layer: &Layer) -> blake3::Hash {
         self.hashes[layer.index]
     }
+
+    /// The deepest layer up to which the file has all weights.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), where it hasn't even those of the first.
+    pub fn deepest(file: &BackboneFile) -> Result<&'static Layer, BackboneError> {
+        let architecture = file.architecture()?;
+        let mut found: Option<&'static Layer> = None;
+        for layer in architecture.layers() {
+            match (Self::load(file, layer.name), found) {
+                (Ok(_), _) => found = Some(layer),
+                (Err(error), None) => return Err(error),
+                (Err(_), Some(_)) => break,
+            }
+            if file.is_onnx() {
+                // It holds all or nothing.
+                return Ok(architecture.layers().last().unwrap_or(layer));
+            }
+        }
+        found.ok_or(BackboneError::Weights { architecture })
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::path::Path;
+
     use super::*;
     use half::{bf16, f16};
     use safetensors::Dtype;
     use safetensors::tensor::{TensorView, serialize};
+
+    /// The first `layers` of VGG-16: weight or bias (`true`) number `at` of a layer is `value(layer, at, bias)`.
+    pub(crate) fn vgg16_with(layers: usize, value: impl Fn(usize, usize, bool) -> f32) -> Backbone {
+        let architecture = Architecture::vgg16();
+        let mut asked = 0;
+        let numbers = |count: usize| {
+            let (layer, bias) = (asked / 2, asked % 2 == 1);
+            asked += 1;
+            (0..count).map(|at| value(layer, at, bias)).collect()
+        };
+        let last = architecture.layers().iter().filter(|layer| layer.mixable).nth(layers - 1).unwrap();
+        let graph = architecture.structure().prefix(last.end()).with_numbers(numbers);
+        Backbone::new(architecture, graph).unwrap()
+    }
+
+    /// Weights and biases of the first layer.
+    fn numbers(backbone: &Backbone) -> (Vec<f32>, Vec<f32>) {
+        match &backbone.graph().nodes()[1].op {
+            GraphOp::Conv(conv) => (conv.weight.to_vec(), conv.bias.to_vec()),
+            other => panic!("{other:?}"),
+        }
+    }
 
     fn conv1_1() -> (Vec<f32>, Vec<f32>) {
         let weight = (0..64 * 27).map(|i| (i % 31) as f32 / 8.0 - 1.5).collect();
@@ -166,7 +230,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("net.safetensors");
         std::fs::write(&path, contents).unwrap();
-        Backbone::load(&path, up_to)
+        Backbone::load(&BackboneFile::known("vgg16", path), up_to)
     }
 
     fn message(contents: &[u8], up_to: &str) -> String {
@@ -180,7 +244,7 @@ mod tests {
         let (weight, bias) = conv1_1();
         let nets = [Dtype::F32, Dtype::F16, Dtype::BF16].map(|dtype| load(&good(dtype), "conv1_1").unwrap());
         for net in &nets {
-            assert_eq!(net.weights(), [LayerWeights { weight: weight.clone(), bias: bias.clone() }]);
+            assert_eq!(numbers(net), (weight.clone(), bias.clone()));
             assert_eq!(net.hash(), nets[0].hash());
         }
         assert_eq!(nets[0].layer("conv1_1").unwrap().out_channels, 64);
@@ -244,30 +308,33 @@ mod tests {
 
     #[test]
     fn missing_files_and_layers_are_named() {
-        let found = Backbone::load(Path::new("absent.safetensors"), "conv1_1").unwrap_err().to_string();
+        let found =
+            Backbone::load(&BackboneFile::known("vgg16", "absent.safetensors"), "conv1_1").unwrap_err().to_string();
         assert!(found.contains("cannot read the weights `absent.safetensors`"), "{found}");
-        let found = Backbone::load(Path::new("absent.safetensors"), "conv9").unwrap_err();
+        let found = Backbone::load(&BackboneFile::known("vgg16", "absent.safetensors"), "conv9").unwrap_err();
         assert!(matches!(found, BackboneError::UnknownLayer { .. }));
     }
 
     #[test]
-    fn weights_in_memory_are_counted() {
-        let (weight, bias) = conv1_1();
-        let layer = LayerWeights { weight, bias };
-        let new = |weights| Backbone::new(Architecture::Vgg16, weights);
-        assert!(new(vec![layer.clone()]).is_ok());
-        assert!(new(vec![]).is_err());
-        assert!(new(vec![layer; 2]).is_err());
+    fn weights_in_memory_must_be_the_nets_first() {
+        let whole = vgg16_with(2, |_, at, _| at as f32 * 1e-4);
+        let architecture = Architecture::vgg16();
+        assert!(Backbone::new(architecture, whole.graph().prefix(2)).is_ok());
+        assert!(Backbone::new(architecture, Graph::new(3)).is_err(), "no layer");
+        assert!(Backbone::new(architecture, architecture.structure().prefix(2)).is_err(), "no weights");
+        let other = Architecture::known("resnet18").unwrap();
+        assert!(Backbone::new(other, whole.graph().clone()).is_err(), "another net");
     }
 
     #[test]
     fn the_hash_through_a_layer_does_not_depend_on_later_layers() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("spaces/fashion-mnist-vgg16/vgg16-conv1_1-conv3_3.f16.safetensors");
-        let (short, long) = (Backbone::load(&path, "conv1_2").unwrap(), Backbone::load(&path, "conv3_3").unwrap());
+        let load = |up_to| Backbone::load(&BackboneFile::known("vgg16", &path), up_to).unwrap();
+        let (short, long) = (load("conv1_2"), load("conv3_3"));
         let [first, second] = ["conv1_1", "conv1_2"].map(|name| short.layer(name).unwrap());
         assert_eq!(short.hash(), long.hash_through(second));
         assert_ne!(long.hash_through(first), long.hash_through(second));
-        assert_eq!(long.layers().len(), 7);
+        assert_eq!(long.layers().last().unwrap().name, "conv3_3");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, DataEntry, relative_to, yaml};
+use super::{BackboneEntry, ConfigError, DataEntry, relative_to, yaml};
 use crate::backbone::Architecture;
 use crate::data::PartsSpec;
 
@@ -30,16 +30,6 @@ pub struct SpaceFile {
     pub precision: PrecisionEntry,
     /// The images.
     pub data: DataEntry,
-}
-
-/// The pre-trained net of a space.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BackboneEntry {
-    /// `vgg16`.
-    pub architecture: String,
-    /// A safetensors file.
-    pub weights: PathBuf,
 }
 
 /// Largest weight of leakage in a balanced selection.
@@ -110,15 +100,13 @@ impl Default for PrecisionEntry {
 }
 
 impl SpaceFile {
-    /// The backbone's architecture.
+    /// The backbone's architecture; of an ONNX file's it is read.
     ///
     /// # Errors
-    /// [`ConfigError::Field`] for an architecture that is not built in.
+    /// [`ConfigError::Backbone`] for an architecture that is not known, or a file that can't be used.
     pub fn architecture(&self) -> Result<Architecture, ConfigError> {
-        match self.backbone.architecture.as_str() {
-            "vgg16" => Ok(Architecture::Vgg16),
-            other => Err(ConfigError::field(&self.path, "backbone.architecture", other, "accepted is vgg16")),
-        }
+        let failed = |error| ConfigError::Backbone { path: self.path.clone(), error: Box::new(error) };
+        self.backbone.file().architecture().map_err(failed)
     }
 
     /// What the data loader is to read.
@@ -150,6 +138,9 @@ impl SpaceFile {
         let error = |field: String, value: &dyn ToString, problem: &str| {
             ConfigError::field(&self.path, field, value.to_string(), problem)
         };
+        if let Some((field, value, problem)) = self.backbone.problem() {
+            return Err(error(field.to_owned(), &value, problem));
+        }
         if self.splits.is_empty() {
             return Err(error(
                 "splits".into(),

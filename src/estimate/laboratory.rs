@@ -162,7 +162,7 @@ impl Laboratory {
             .filter_map(|&selection| selection.mixing().map(|(weight, relu)| (selection, weight, relu)))
             .collect();
         let mut mixes = Vec::new();
-        if !mixing.is_empty() {
+        if !mixing.is_empty() && self.backbone.layer(layer)?.mixable {
             let known = self.mixing_moments(&features)?;
             for (selection, weight, relu) in mixing {
                 // A layer whose values are no numbers has no mixes; its other designs will say what is wrong.

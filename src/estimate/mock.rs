@@ -36,8 +36,9 @@ impl Estimator for MockEstimator {
         if watch.progress("mock", 0.5).is_break() {
             return Err(EstimateError::Interrupted);
         }
-        let layer = crate::backbone::Architecture::Vgg16.layer(&request.design.split);
-        let split_index = layer.map_or(0, |layer| layer.index);
+        // Convolutions are counted, not the pools between them.
+        let mut convolutions = crate::backbone::Architecture::vgg16().layers().iter().filter(|layer| layer.mixable);
+        let split_index = convolutions.position(|layer| layer.name == request.design.split).unwrap_or(0);
         let (accuracy, psnr) = truth(split_index, request.design.channels.depth());
         // Uniform in [-√3, √3]: unit variance.
         let unit = (request.stream("noise") >> 11) as f64 / (1u64 << 53) as f64;

@@ -92,7 +92,6 @@ fn attack(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backbone::{Architecture, Backbone, LayerWeights};
     use crate::data::{Part, Parts, Region};
     use crate::features::FeatureCache;
     use crate::nn::Device;
@@ -110,18 +109,13 @@ mod tests {
     }
 
     fn laboratory() -> Laboratory {
-        let layer = Architecture::Vgg16.layers()[0];
-        let weights = vec![LayerWeights {
-            weight: vec![0.1; 9 * layer.in_channels * layer.out_channels],
-            bias: vec![0.0; layer.out_channels],
-        }];
         let parts = Parts::new(
             images(Part::Training, 60, 0.0),
             images(Part::Validation, 10, 0.4),
             images(Part::Evaluation, 40, 0.9),
             vec!["a".to_owned(), "b".to_owned()],
         );
-        let backbone = Backbone::new(Architecture::Vgg16, weights).unwrap();
+        let backbone = crate::backbone::vgg16_with(1, |_, _, bias| if bias { 0.0 } else { 0.1 });
         Laboratory::new(parts, backbone, FeatureCache::new("nowhere"), Device::Cpu)
     }
 

@@ -14,7 +14,7 @@ use crate::verify::{Verdict, VerifiedFigure};
 pub const MANIFEST_FILE: &str = "manifest.json";
 
 /// Version of the manifest's layout.
-pub const MANIFEST_VERSION: u32 = 1;
+pub const MANIFEST_VERSION: u32 = 2;
 
 /// A package's description.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,11 +71,12 @@ pub struct Manifest {
     pub weights_hash: String,
     /// BLAKE3 of the images and labels.
     pub data_hash: String,
-    /// BLAKE3 of `local_net.safetensors`.
+    /// BLAKE3 of `local_net.onnx`.
     pub local_net_hash: String,
 }
 
-/// How an image becomes the local net's input: `scale·x − mean` per colour, after padding with black.
+/// How an image becomes the local net's input: `scale·byte + shift` per colour, after padding with black. `local_net.onnx` does it
+/// itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
@@ -86,10 +87,10 @@ pub struct Preprocessing {
     pub side: usize,
     /// Rows and columns of the images before padding.
     pub content: [usize; 2],
-    /// Factor on pixels in [0, 1].
-    pub scale: f32,
-    /// Subtracted from red, green and blue.
-    pub mean: [f32; 3],
+    /// Factors on red, green and blue, 0 to 255.
+    pub scale: [f32; 3],
+    /// Added to them.
+    pub shift: [f32; 3],
 }
 
 /// The package's own cloud net: one of the verification's trainings.

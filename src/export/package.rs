@@ -7,62 +7,107 @@ use half::f16;
 use super::ExportError;
 use super::manifest::{MANIFEST_FILE, MANIFEST_VERSION, Manifest};
 use super::tensors::{self, Array};
-use crate::backbone::{Architecture, Backbone, LocalNet, read_local_net};
 use crate::config::FloatPrecision;
 use crate::data::read_rgb;
-use crate::nn::{Device, Frozen};
+use crate::nn::{Device, Frozen, Graph, GraphOp};
+use crate::onnx::{self, ImageInput, Layout, PixelType, WeightPrecision};
 
-/// The local net's weights.
-pub const LOCAL_NET_FILE: &str = "local_net.safetensors";
+/// The local net as a runtime takes it, from pixels to features.
+pub const LOCAL_NET_FILE: &str = "local_net.onnx";
 
-/// The trained cloud net's weights.
-pub const CLOUD_NET_FILE: &str = "cloud_net.safetensors";
+/// Its weights alone.
+pub const LOCAL_WEIGHTS_FILE: &str = "local_net.safetensors";
+
+/// The trained cloud net, from features to class scores.
+pub const CLOUD_NET_FILE: &str = "cloud_net.onnx";
+
+/// Its weights alone.
+pub const CLOUD_WEIGHTS_FILE: &str = "cloud_net.safetensors";
+
+/// The trained cloud net of a study.
+#[derive(Debug, Clone, Copy)]
+pub struct CloudNetFiles<'a> {
+    /// As an ONNX file.
+    pub onnx: &'a [u8],
+    /// As safetensors.
+    pub weights: &'a [u8],
+}
 
 /// Writes the package of `manifest`'s design into `dir`, which must be new or empty.
 ///
-/// `backbone` holds the weights at the precision that was measured; `cloud_net` is the trained net as safetensors,
-/// where the study has one. The manifest goes last: a folder with one is complete.
+/// `local_net` computes the features of the kept channels with weights at the precision that was measured. The manifest goes
+/// last: a folder with one is complete.
 ///
 /// # Errors
-/// [`ExportError::NotEmpty`], [`ExportError::Io`].
+/// [`ExportError::NotEmpty`], [`ExportError::Io`], [`ExportError::Write`].
 pub fn write(
     dir: &Path,
     mut manifest: Manifest,
-    backbone: &Backbone,
-    cloud_net: Option<&[u8]>,
+    local_net: &Graph,
+    cloud_net: Option<CloudNetFiles<'_>>,
 ) -> Result<Manifest, ExportError> {
     std::fs::create_dir_all(dir).map_err(ExportError::io("written", dir))?;
     let mut entries = std::fs::read_dir(dir).map_err(ExportError::io("read", dir))?;
     if entries.next().is_some() {
         return Err(ExportError::NotEmpty { path: dir.to_owned() });
     }
-    let last = backbone.layer(&manifest.design.split)?;
-    let net = LocalNet::new(backbone, last, &manifest.design.channels, manifest.preprocessing.side);
-    let names = backbone.layers()[..=last.index].iter().map(|layer| layer.name);
-    let arrays: Vec<Array<'_>> = names
-        .zip(net.params.0.chunks_exact(2))
-        .flat_map(|(name, pair)| {
-            [("weight", &pair[0]), ("bias", &pair[1])].map(|(kind, param)| Array {
-                name: format!("{name}.{kind}"),
-                dims: param.dims.clone(),
-                data: &param.data,
-            })
-        })
-        .collect();
-    let path = dir.join(LOCAL_NET_FILE);
-    let bytes = tensors::encode(&arrays, manifest.weights_precision)
-        .map_err(|error| ExportError::Format { path: path.clone(), problem: error.to_string() })?;
+    let p = &manifest.preprocessing;
+    let image =
+        ImageInput { scale: p.scale, shift: p.shift, content: p.content, side: p.side, pixels: PixelType::Float };
+    let precision = match manifest.weights_precision {
+        FloatPrecision::F16 => WeightPrecision::F16,
+        FloatPrecision::F32 => WeightPrecision::F32,
+    };
+    let metadata = [
+        ("privynet", manifest.privynet.clone()),
+        ("study", manifest.study.clone()),
+        ("design", manifest.id.clone()),
+        ("backbone", format!("{} {}", manifest.architecture, manifest.weights_hash)),
+    ]
+    .map(|(key, value)| (key.to_owned(), value));
+    let bytes = onnx::local_net(local_net, &image, precision, &metadata)?;
     manifest.local_net_hash = blake3::hash(&bytes).to_hex().to_string();
-    std::fs::write(&path, bytes).map_err(ExportError::io("written", &path))?;
-    if let Some(cloud_net) = cloud_net {
-        let path = dir.join(CLOUD_NET_FILE);
-        std::fs::write(&path, cloud_net).map_err(ExportError::io("written", &path))?;
+    let weights = weights(local_net, manifest.weights_precision)
+        .map_err(|error| ExportError::Format { path: dir.join(LOCAL_WEIGHTS_FILE), problem: error.to_string() })?;
+    let mut files = vec![(LOCAL_NET_FILE, &bytes[..]), (LOCAL_WEIGHTS_FILE, &weights)];
+    if let Some(cloud) = cloud_net {
+        files.extend([(CLOUD_NET_FILE, cloud.onnx), (CLOUD_WEIGHTS_FILE, cloud.weights)]);
     }
     let path = dir.join(MANIFEST_FILE);
     let text = serde_json::to_vec_pretty(&manifest)
         .map_err(|error| ExportError::Format { path: path.clone(), problem: error.to_string() })?;
-    std::fs::write(&path, text).map_err(ExportError::io("written", &path))?;
+    files.push((MANIFEST_FILE, &text));
+    for (name, bytes) in files {
+        let path = dir.join(name);
+        std::fs::write(&path, bytes).map_err(ExportError::io("written", &path))?;
+    }
     Ok(manifest)
+}
+
+/// The weights of a graph's nodes, by their names.
+fn weights(graph: &Graph, precision: FloatPrecision) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+    let mut arrays = Vec::new();
+    for node in graph.nodes() {
+        let mut push = |kind: &str, dims: Vec<usize>, data| {
+            arrays.push(Array { name: format!("{}.{kind}", node.name), dims, data });
+        };
+        match &node.op {
+            GraphOp::Conv(conv) => {
+                push(
+                    "weight",
+                    vec![conv.output, conv.input / conv.groups, conv.kernel[0], conv.kernel[1]],
+                    &conv.weight,
+                );
+                push("bias", vec![conv.output], &conv.bias);
+            }
+            GraphOp::Affine { scale, shift } => {
+                push("scale", vec![scale.len()], scale);
+                push("shift", vec![shift.len()], shift);
+            }
+            _ => {}
+        }
+    }
+    tensors::encode(&arrays, precision)
 }
 
 /// Takes the manifest out of the package in `dir`, so that nobody takes the folder for a complete one.
@@ -78,10 +123,12 @@ pub fn withdraw(dir: &Path) -> Result<(), ExportError> {
 pub struct Package {
     manifest: Manifest,
     net: Frozen,
+    /// `local_net.onnx`.
+    onnx: Vec<u8>,
 }
 
 impl Package {
-    /// Opens the package in `dir`; its weights are compared with the manifest's hash.
+    /// Opens the package in `dir`; its net is compared with the manifest's hash.
     ///
     /// # Errors
     /// [`ExportError::Io`] and [`ExportError::Format`] for what is missing or damaged.
@@ -89,29 +136,36 @@ impl Package {
         let path = dir.join(MANIFEST_FILE);
         let format = |path: &Path, problem: String| ExportError::Format { path: path.to_owned(), problem };
         let text = std::fs::read(&path).map_err(ExportError::io("read", &path))?;
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|error| format(&path, format!("is not a package's manifest: {error}")))?;
-        if manifest.version != MANIFEST_VERSION {
-            let problem = format!("has version {}, this program reads {MANIFEST_VERSION}", manifest.version);
+        // The version first: another version's fields are others.
+        let unreadable = |error: serde_json::Error| format(&path, format!("is not a package's manifest: {error}"));
+        let Versioned { version } = serde_json::from_slice(&text).map_err(unreadable)?;
+        if version != MANIFEST_VERSION {
+            let problem =
+                format!("has version {version}, this program reads {MANIFEST_VERSION}: export the study again");
             return Err(format(&path, problem));
         }
-        if manifest.architecture != Architecture::Vgg16.name() {
-            return Err(format(&path, format!("architecture `{}` is not vgg16", manifest.architecture)));
-        }
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(unreadable)?;
         let side = manifest.preprocessing.side;
         let [height, width] = manifest.preprocessing.content;
-        if side > 4096 || height > side || width > side || height == 0 || width == 0 {
+        if side > 4096 || height > side || width != height || height == 0 {
             return Err(format(&path, format!("an input of {height}×{width} in {side}×{side} is not accepted")));
         }
-        let weights = dir.join(LOCAL_NET_FILE);
-        let bytes = std::fs::read(&weights).map_err(ExportError::io("read", &weights))?;
-        if blake3::hash(&bytes).to_hex().as_str() != manifest.local_net_hash {
+        let [channels, rows, columns] = manifest.feature_shape;
+        let path = dir.join(LOCAL_NET_FILE);
+        let onnx = std::fs::read(&path).map_err(ExportError::io("read", &path))?;
+        if blake3::hash(&onnx).to_hex().as_str() != manifest.local_net_hash {
             let problem = "does not have the hash in the manifest: it was changed or damaged, export it again";
-            return Err(format(&weights, problem.to_owned()));
+            return Err(format(&path, problem.to_owned()));
         }
-        let layer = Architecture::Vgg16.layer(&manifest.design.split)?;
-        let net = read_local_net(&weights, layer, &manifest.design.channels, side)?;
-        Ok(Self { net: Frozen::new(&net.spec, &net.params, Device::Cpu)?, manifest })
+        let imported = onnx::import(&onnx).map_err(|problem| format(&path, problem.to_string()))?;
+        let net = Frozen::of_graph(&imported.graph, height, Device::Cpu)?;
+        let output = imported.graph.cost(height, width).map_err(crate::nn::NnError::from)?.output;
+        if imported.layout != Layout::ChannelsFirst
+            || [output.channels, output.height, output.width] != [channels, rows, columns]
+        {
+            return Err(format(&path, "gives other features than the manifest says".to_owned()));
+        }
+        Ok(Self { net, manifest, onnx })
     }
 
     /// The package's description.
@@ -119,20 +173,23 @@ impl Package {
         &self.manifest
     }
 
-    /// The features of an RGB image of the manifest's content size or of its input side, `[channels, rows, columns]`,
-    /// rounded to the precision of the upload.
+    /// The bytes of `local_net.onnx`.
+    pub fn onnx(&self) -> &[u8] {
+        &self.onnx
+    }
+
+    /// The features of an RGB image of the manifest's content size or of its input side, `[channels, rows, columns]`, as the net
+    /// computes them.
     ///
     /// # Errors
     /// [`ExportError::Net`] where `rgb` has another length.
-    pub fn features(&mut self, rgb: &[u8]) -> Result<Vec<f32>, ExportError> {
+    pub fn computed(&mut self, rgb: &[u8]) -> Result<Vec<f32>, ExportError> {
         let p = &self.manifest.preprocessing;
         let [height, width] = p.content;
-        let padded = match rgb.len() == p.side * p.side * 3 {
-            true => rgb.to_vec(),
-            false => pad(rgb, height, width, p.side),
+        let input: Vec<f32> = match rgb.len() == p.side * p.side * 3 {
+            true => crop(rgb, height, width, p.side),
+            false => rgb.iter().copied().map(f32::from).collect(),
         };
-        let mut input = vec![0.0; padded.len()];
-        Architecture::Vgg16.preprocess().apply(&padded, &mut input);
         let tap = self.net.layers() - 1;
         let mut map = Vec::new();
         self.net.forward_taps(&input, 1, &[tap], &mut |_, values| {
@@ -141,13 +198,19 @@ impl Package {
         })?;
         let [channels, rows, columns] = self.manifest.feature_shape;
         let pixels = rows * columns;
-        Ok((0..channels * pixels)
-            .map(|i| map[i % pixels * channels + i / pixels])
-            .map(|v| match self.manifest.features_precision {
-                FloatPrecision::F16 => f16::from_f32(v).to_f32(),
-                FloatPrecision::F32 => v,
-            })
-            .collect())
+        Ok((0..channels * pixels).map(|i| map[i % pixels * channels + i / pixels]).collect())
+    }
+
+    /// The same, rounded to the precision of the upload.
+    ///
+    /// # Errors
+    /// As [`computed`](Self::computed).
+    pub fn features(&mut self, rgb: &[u8]) -> Result<Vec<f32>, ExportError> {
+        let round = match self.manifest.features_precision {
+            FloatPrecision::F16 => |value: f32| f16::from_f32(value).to_f32(),
+            FloatPrecision::F32 => |value: f32| value,
+        };
+        Ok(self.computed(rgb)?.into_iter().map(round).collect())
     }
 
     /// Reads a JPEG, PNG or WebP file as RGB bytes that [`Package::features`] takes, resized as the study's images were.
@@ -172,15 +235,17 @@ impl Package {
     }
 }
 
-/// Centres an image on black.
-fn pad(rgb: &[u8], height: usize, width: usize, side: usize) -> Vec<u8> {
+/// Of a manifest what every version has.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// The middle of an image.
+fn crop(rgb: &[u8], height: usize, width: usize, side: usize) -> Vec<f32> {
     let (top, left) = ((side - height) / 2, (side - width) / 2);
-    let mut padded = vec![0; side * side * 3];
-    for (y, row) in rgb.chunks_exact(width * 3).take(height).enumerate() {
-        let start = ((top + y) * side + left) * 3;
-        padded[start..start + row.len()].copy_from_slice(row);
-    }
-    padded
+    let row = |y: usize| &rgb[((top + y) * side + left) * 3..][..width * 3];
+    (0..height).flat_map(row).copied().map(f32::from).collect()
 }
 
 /// The NumPy file (`.npy`, version 1.0) of features `[channels, rows, columns]` at `precision`.

@@ -1,11 +1,12 @@
 //! Named arrays as safetensors bytes.
 
 use half::f16;
-use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
+use safetensors::{Dtype, SafeTensors};
 
 use crate::config::FloatPrecision;
 use crate::estimate::CloudNet;
+use crate::nn::{NetSpec, Param, Params};
 
 /// One array.
 pub(super) struct Array<'a> {
@@ -32,6 +33,27 @@ pub(super) fn encode(arrays: &[Array<'_>], precision: FloatPrecision) -> Result<
         views.push((array.name.clone(), TensorView::new(dtype, array.dims.clone(), bytes)?));
     }
     serialize(views, None)
+}
+
+/// A cloud net from the safetensors that [`encode_cloud_net`] made: its weights, in their order, and the mean and inverse spread of its input.
+///
+/// # Errors
+/// What the format refuses, and a tensor that is missing or of another type.
+pub fn decode_cloud_net(bytes: &[u8], spec: &NetSpec) -> Result<(Params, [Vec<f32>; 2]), safetensors::SafeTensorError> {
+    let all = SafeTensors::deserialize(bytes)?;
+    let values = |name: &str| -> Result<Vec<f32>, safetensors::SafeTensorError> {
+        let view = all.tensor(name)?;
+        if view.dtype() != Dtype::F32 {
+            return Err(safetensors::SafeTensorError::TensorNotFound(name.to_owned()));
+        }
+        Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    };
+    let mut params = Params::default();
+    for shape in spec.param_shapes() {
+        let data = values(&shape.name)?;
+        params.0.push(Param { name: shape.name, dims: shape.dims, data });
+    }
+    Ok((params, [values("input.mean")?, values("input.inverse_sd")?]))
 }
 
 /// A trained cloud net as safetensors: its weights, and `input.mean` and `input.inverse_sd` per feature channel.

@@ -171,8 +171,8 @@ impl FeatureCache {
     /// # Errors
     /// [`FeatureError::NotCached`]; [`FeatureError::Backbone`]; [`FeatureError::Io`].
     pub fn open(&self, backbone: &Backbone, layer: &str, images: &ImageSet) -> Result<LayerFeatures, FeatureError> {
-        let Wanted { path, contents, .. } = self.wanted(backbone, layer, images)?;
-        LayerFeatures::map(&path, &contents)
+        let Wanted { path, contents, layer } = self.wanted(backbone, layer, images)?;
+        LayerFeatures::map(&path, &contents, layer.activation)
     }
 
     /// Bytes that the features of these layers take on disk for the given number of images.

@@ -4,16 +4,16 @@ use std::sync::{Mutex, PoisonError};
 
 use super::FeatureError;
 use super::file::{encode, exponent_for};
-use crate::backbone::{Backbone, Layer, LocalNet};
+use crate::backbone::{Backbone, Layer};
 use crate::data::ImageSet;
-use crate::nn::{Device, Frozen, NnError};
+use crate::nn::{Device, Frozen, Graph, NnError};
 
 /// The frozen net up to one layer, and the images that it runs on.
 ///
 /// Values are rounded as a file of them would: figures don't depend on where features come from.
 pub(super) struct Computed {
     layer: Layer,
-    net: LocalNet,
+    net: Graph,
     images: ImageSet,
     device: Device,
     preprocess: crate::backbone::Preprocess,
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Computed {
 impl Computed {
     pub fn new(backbone: &Backbone, layer: Layer, images: &ImageSet, device: Device) -> Result<Self, FeatureError> {
         let mut computed = Self {
-            net: LocalNet::tapped(backbone, &layer, images.side()),
+            net: backbone.tapped(&layer),
             layer,
             images: images.clone(),
             device,
@@ -50,7 +50,7 @@ impl Computed {
         Ok(computed)
     }
 
-    /// A stored value times two to this power is the layer's output before its ReLU.
+    /// A stored value times two to this power is the layer's output before its activation.
     pub fn exponent(&self) -> i32 {
         self.exponent
     }
@@ -71,9 +71,9 @@ impl Computed {
         let found = idle().pop();
         let mut frozen = match found {
             Some(frozen) => frozen,
-            None => Frozen::new(&self.net.spec, &self.net.params, self.device).map_err(FeatureError::Net)?,
+            None => Frozen::of_graph(&self.net, self.images.side(), self.device).map_err(FeatureError::Net)?,
         };
-        let tap = self.net.position[self.layer.index];
+        let tap = self.layer.tap;
         let size = self.images.side() * self.images.side() * 3;
         let mut input = vec![0.0; Frozen::BLOCK.min(rows.len()) * size];
         for rows in rows.chunks(Frozen::BLOCK) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::FeatureError;
 use super::cache::Wanted;
 use super::file::Writer;
-use crate::backbone::{Backbone, LocalNet};
+use crate::backbone::Backbone;
 use crate::data::ImageSet;
 use crate::nn::{Device, Frozen};
 
@@ -19,7 +19,7 @@ pub struct Extraction<'a> {
     pub backbone: &'a Backbone,
     /// The images, of one part.
     pub images: &'a ImageSet,
-    /// Names of the layers whose outputs (before the ReLU) are wanted.
+    /// Names of the layers whose outputs (before the activation) are wanted.
     pub layers: &'a [&'a str],
     /// Where the net runs.
     pub device: Device,
@@ -45,9 +45,9 @@ pub(super) fn run(wanted: &[Wanted], extraction: &mut Extraction<'_>) -> Result<
         return Ok(());
     };
     let (backbone, images) = (extraction.backbone, extraction.images);
-    let net = LocalNet::tapped(backbone, &deepest, images.side());
-    let mut frozen = Frozen::new(&net.spec, &net.params, extraction.device).map_err(FeatureError::Net)?;
-    let taps: Vec<usize> = wanted.iter().map(|file| net.position[file.layer.index]).collect();
+    let net = backbone.tapped(&deepest);
+    let mut frozen = Frozen::of_graph(&net, images.side(), extraction.device).map_err(FeatureError::Net)?;
+    let taps: Vec<usize> = wanted.iter().map(|file| file.layer.tap).collect();
     let mut writers = wanted
         .iter()
         .map(|file| Writer::create(file.path.clone(), file.contents, file.layer.name))
@@ -85,6 +85,7 @@ mod tests {
     use super::super::FeatureCache;
     use super::super::fixtures::{ensure, images};
     use super::*;
+    use crate::backbone::BackboneFile;
 
     /// ```python
     /// import torch, torch.nn.functional as F
@@ -105,7 +106,7 @@ mod tests {
     fn the_embedded_weights_give_pytorchs_features() {
         let weights = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("spaces/fashion-mnist-vgg16/vgg16-conv1_1-conv3_3.f16.safetensors");
-        let backbone = Backbone::load(&weights, "conv3_3").unwrap();
+        let backbone = Backbone::load(&BackboneFile::known("vgg16", weights), "conv3_3").unwrap();
         let (folder, images) = (tempfile::tempdir().unwrap(), images(2));
         let layers = ["conv3_3", "conv1_2", "conv2_2"];
         ensure(folder.path(), &backbone, &images, &layers, &AtomicBool::new(false)).unwrap();

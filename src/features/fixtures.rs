@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use super::file::{Contents, Writer};
 use super::{Extraction, FeatureCache, FeatureError, LayerFeatures};
-use crate::backbone::{Architecture, Backbone, LayerWeights};
+use crate::backbone::Backbone;
 use crate::data::{ImageSet, Part, Region};
-use crate::nn::Device;
+use crate::nn::{Activation, Device};
 
 /// Six images of 2×2 positions and three channels: value i is `(7·i² + i) mod 23`, but the last channel is 5.
 pub(super) fn six() -> (Arc<LayerFeatures>, Vec<f32>) {
@@ -24,20 +24,12 @@ pub(super) fn layer_features(n: usize, side: usize, channels: usize, values: &[f
     let mut writer = Writer::create(path.clone(), contents, "layer").unwrap();
     writer.append(values).unwrap();
     writer.finish().unwrap();
-    LayerFeatures::map(&path, &contents).unwrap()
+    LayerFeatures::map(&path, &contents, Some(Activation::Relu)).unwrap()
 }
 
 /// Two layers of VGG-16 with weights that depend on `seed`.
 pub(super) fn backbone(seed: usize) -> Backbone {
-    let layers = &Architecture::Vgg16.layers()[..2];
-    let weights = layers.iter().map(|layer| {
-        let n = 9 * layer.in_channels * layer.out_channels;
-        LayerWeights {
-            weight: (0..n).map(|i| ((i * 31 + seed) % 17) as f32 / 60.0 - 0.13).collect(),
-            bias: vec![0.1; layer.out_channels],
-        }
-    });
-    Backbone::new(Architecture::Vgg16, weights.collect()).unwrap()
+    crate::backbone::vgg16_with(2, |_, at, bias| if bias { 0.1 } else { ((at * 31 + seed) % 17) as f32 / 60.0 - 0.13 })
 }
 
 /// `n` images of 16×16: the byte at image n, row y, column x, colour c is `7y + 13x + 101c + 29n + yx mod 256`.

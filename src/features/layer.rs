@@ -13,18 +13,19 @@ use super::computed::Computed;
 use super::file::{self, Contents, HEADER_LEN};
 use crate::backbone::Backbone;
 use crate::data::ImageSet;
-use crate::nn::Device;
+use crate::nn::{Activation, Device};
 
-/// All channels of a layer for the images of one part, `[n, side, side, channels]`: its output before the ReLU, which is
-/// applied where it is wanted, so that channels can also be mixed before it.
+/// All channels of a layer for the images of one part, `[n, side, side, channels]`: its output before the activation,
+/// which is applied where it is wanted, so that channels can also be mixed before it.
 #[derive(Debug)]
 pub struct LayerFeatures {
     source: Source,
     n: usize,
     side: usize,
     channels: usize,
-    /// A stored value times this is the layer's output before its ReLU.
+    /// A stored value times this is the layer's output before its activation.
     scale: f32,
+    activation: Option<Activation>,
 }
 
 #[derive(Debug)]
@@ -35,7 +36,7 @@ enum Source {
 }
 
 impl LayerFeatures {
-    pub(super) fn map(path: &Path, contents: &Contents) -> Result<Self, FeatureError> {
+    pub(super) fn map(path: &Path, contents: &Contents, activation: Option<Activation>) -> Result<Self, FeatureError> {
         let path = || path.to_path_buf();
         let mut file = File::open(path()).map_err(|_| FeatureError::NotCached { path: path() })?;
         let fail = |source| FeatureError::Io { action: "map", path: path(), source };
@@ -51,7 +52,7 @@ impl LayerFeatures {
             return Err(FeatureError::NotCached { path: path() });
         }
         let &Contents { n, side, channels, .. } = contents;
-        Ok(LayerFeatures { source: Source::Mapped(map), n, side, channels, scale: 2_f32.powi(exponent) })
+        Ok(LayerFeatures { source: Source::Mapped(map), n, side, channels, scale: 2_f32.powi(exponent), activation })
     }
 
     /// Features that are kept nowhere: `device` runs the local net whenever some are read. They equal those of a file.
@@ -63,7 +64,8 @@ impl LayerFeatures {
         let side = backbone.architecture().shape(&layer, images.side())?.side;
         let computed = Computed::new(backbone, layer, images, device)?;
         let (n, channels, scale) = (images.len(), layer.out_channels, 2_f32.powi(computed.exponent()));
-        Ok(LayerFeatures { source: Source::Computed(Box::new(computed)), n, side, channels, scale })
+        let source = Source::Computed(Box::new(computed));
+        Ok(LayerFeatures { source, n, side, channels, scale, activation: layer.activation })
     }
 
     /// Number of images.
@@ -86,7 +88,7 @@ impl LayerFeatures {
         self.channels
     }
 
-    /// A stored value times this is the layer's output before its ReLU.
+    /// A stored value times this is the layer's output before its activation.
     pub(super) fn scale(&self) -> f32 {
         self.scale
     }
@@ -125,11 +127,25 @@ impl LayerFeatures {
         out.resize(rows.len() * self.side * self.side * self.channels, 0.0);
         self.read(rows, out, |bytes, out| {
             self.values(bytes, out);
-            out.iter_mut().for_each(|value| *value = value.max(0.0));
+            self.activate(out);
         })
     }
 
-    /// The same before the ReLU.
+    /// Applies the layer's activation.
+    fn activate(&self, values: &mut [f32]) {
+        match self.activation {
+            None => {}
+            Some(Activation::Relu) => values.iter_mut().for_each(|value| *value = value.max(0.0)),
+            Some(activation) => values.iter_mut().for_each(|value| *value = activation.at(*value)),
+        }
+    }
+
+    /// What follows the layer.
+    pub(super) fn activation(&self) -> Option<Activation> {
+        self.activation
+    }
+
+    /// The same before the activation.
     ///
     /// # Errors
     /// [`FeatureError::Net`] or [`FeatureError::Overflow`], where features are computed.
@@ -138,7 +154,7 @@ impl LayerFeatures {
         self.read(rows, out, |bytes, out| self.values(bytes, out))
     }
 
-    /// One image's values before the ReLU, from its stored halves.
+    /// One image's values before the activation, from its stored halves.
     pub(super) fn values(&self, bytes: &[u8], out: &mut [f32]) {
         let mut halves = Vec::new();
         decode(bytes, &mut halves);

@@ -7,6 +7,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::layer::decode;
 use super::{FeatureError, LayerFeatures, Standardisation};
+use crate::nn::Activation;
 use crate::space::ChannelChoice;
 
 /// What a design keeps of a layer's channels for the images of one part, standardised.
@@ -82,7 +83,12 @@ impl FeatureView {
                     self.gather(stored, channels, &order, &mut halves);
                     halves.convert_to_f32_slice(out);
                     let scale = self.features.scale();
-                    self.standardise(out, |value| value.max(0.0) * scale);
+                    match self.features.activation() {
+                        None => self.standardise(out, |value| value * scale),
+                        // The scale is positive.
+                        Some(Activation::Relu) => self.standardise(out, |value| value.max(0.0) * scale),
+                        Some(activation) => self.standardise(out, |value| activation.at(value * scale)),
+                    }
                 })
             }
             ChannelChoice::Mix(mix) => self.features.read(rows, out, |stored, out| {

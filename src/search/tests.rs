@@ -49,7 +49,8 @@ impl Observer for Counter {
 
 fn candidates() -> Vec<Candidate> {
     let mut all = Vec::new();
-    for layer in &Architecture::Vgg16.layers()[1..7] {
+    let convolutions = Architecture::vgg16().layers().iter().filter(|layer| layer.mixable);
+    for (index, layer) in convolutions.enumerate().skip(1).take(6) {
         for depth in [4usize, 8, 16, 32, 64] {
             for draw in 0..3u16 {
                 let design = Design {
@@ -59,16 +60,11 @@ fn candidates() -> Vec<Candidate> {
                 if design.channels.depth() < 64 || draw == 0 {
                     all.push(Candidate {
                         id: design.id(),
-                        split_index: layer.index,
+                        split_index: index,
                         selections: vec![Selection::Random { seed: draw.into() }],
-                        cost: Cost::new(
-                            &Architecture::Vgg16.layers()[..=layer.index],
-                            32,
-                            depth,
-                            PrecisionEntry::default(),
-                        ),
-                        linear_attack: 20.0 - layer.index as f64 + (depth as f64).log2(),
-                        class_separation: (depth as f64).log2() + layer.index as f64,
+                        cost: Cost::new(Architecture::vgg16(), layer, 32, depth, PrecisionEntry::default()).unwrap(),
+                        linear_attack: 20.0 - index as f64 + (depth as f64).log2(),
+                        class_separation: (depth as f64).log2() + index as f64,
                         design,
                     });
                 }

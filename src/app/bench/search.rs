@@ -142,12 +142,12 @@ fn moments() -> LayerMoments {
 }
 
 fn layers(insight: &LayerInsight) -> Result<Vec<SplitLayer<'_>>, AppError> {
-    let architecture = Architecture::Vgg16;
+    let architecture = Architecture::vgg16();
     let layer = |name| {
         let layer = architecture.layer(name)?;
-        let upto = &architecture.layers()[..=layer.index];
-        let depths = DEPTHS.map(|depth| (depth, Cost::new(upto, 32, depth, PrecisionEntry::default())));
-        Ok(SplitLayer { layer, insight, depths: depths.to_vec() })
+        let cost = |depth| Ok((depth, Cost::new(architecture, layer, 32, depth, PrecisionEntry::default())?));
+        let depths = DEPTHS.into_iter().map(cost).collect::<Result<Vec<_>, AppError>>()?;
+        Ok(SplitLayer { layer, insight, depths })
     };
     SPLITS.into_iter().map(layer).collect()
 }

@@ -29,7 +29,6 @@
 mod descent;
 
 use self::descent::{Cycle, Descender, Halt, Prior, Rule, Sought};
-use crate::backbone::LocalNet;
 use crate::estimate::attack::curve::LearningCurve;
 use crate::estimate::attack::scores::{Scores, mean_psnr};
 use crate::estimate::bench::{Bench, Pairs};
@@ -78,17 +77,11 @@ impl<'a> InversionAttack<'a> {
     fn local_net(&self, request: &Request<'_>, bench: &Bench<'_>) -> Result<Inverse, EstimateError> {
         let failed = |source| failed(request, source);
         let backbone = self.laboratory.backbone();
-        let layer = *backbone.layer(&request.design.split).map_err(crate::features::FeatureError::from)?;
-        let mut net = LocalNet::new(backbone, &layer, request.attacked(), self.laboratory.image_side());
-        let spread = &bench.standardisation().inverse_sd;
-        // A positive factor passes a ReLU.
-        for param in net.params.0.iter_mut().rev().take(2) {
-            let size = param.data.len() / spread.len();
-            for (values, factor) in param.data.chunks_exact_mut(size).zip(spread) {
-                values.iter_mut().for_each(|value| *value *= factor);
-            }
-        }
-        Inverse::new(&net.spec, &net.params, bench.device).map_err(failed)
+        let known = crate::features::FeatureError::from;
+        let layer = backbone.layer(&request.design.split).map_err(known)?;
+        let net = backbone.local(layer, request.attacked()).map_err(known)?;
+        let net = net.scaled(&bench.standardisation().inverse_sd).map_err(|error| failed(error.into()))?;
+        Inverse::of_graph(&net, self.laboratory.image_side(), bench.device).map_err(failed)
     }
 
     /// The features of `count` pairs as the local net gives them.
@@ -235,7 +228,7 @@ impl Estimator for InversionAttack<'_> {
         });
         let mut descender = Descender {
             net: self.local_net(request, &bench)?,
-            mean: self.laboratory.backbone().architecture().preprocess().mean,
+            preprocess: self.laboratory.backbone().architecture().preprocess(),
             side,
             content: self.laboratory.content(),
             grey: bench.training.are_grey(),

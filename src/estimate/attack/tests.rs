@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
-use crate::backbone::{Architecture, Backbone, LayerWeights};
 use crate::config::Attacker;
 use crate::data::{ImageSet, Part, Parts, Region};
 use crate::estimate::{CloudAccuracy, Estimate, Estimator, Laboratory, Request, Watch};
@@ -50,19 +49,18 @@ fn laboratory(folder: &std::path::Path) -> Laboratory {
 }
 
 fn laboratory_on(folder: &std::path::Path, evaluation: ImageSet) -> Laboratory {
-    let layer = Architecture::Vgg16.layers()[0];
     let value = |i: usize| 0.04 * ((i * i * 7 + i * 13) % 1009) as f32 / 1009.0 - 0.02;
-    let weights = vec![LayerWeights {
-        weight: (0..9 * layer.in_channels * layer.out_channels).map(value).collect(),
-        bias: (0..layer.out_channels).map(|i| if i == usize::from(DEAD) { -1e4 } else { (i as f32).sin() }).collect(),
-    }];
+    let backbone = crate::backbone::vgg16_with(1, |_, at, bias| match bias {
+        false => value(at),
+        true if at == usize::from(DEAD) => -1e4,
+        true => (at as f32).sin(),
+    });
     let parts = Parts::new(
         images(Part::Training, 80, 0.0),
         images(Part::Validation, 20, 0.4),
         evaluation,
         vec!["a".to_owned(), "b".to_owned()],
     );
-    let backbone = Backbone::new(Architecture::Vgg16, weights).unwrap();
     let laboratory = Laboratory::new(parts, backbone, FeatureCache::new(folder), Device::Cpu);
     laboratory.prepare(&["conv1_1"], &AtomicBool::new(false), &mut |_| {}).unwrap();
     laboratory

@@ -41,7 +41,7 @@ impl Graph {
             match &node.op {
                 Op::Conv(conv) => {
                     macs += values * conv.weights_per_output() as u64;
-                    parameters += (conv.weight.len() + conv.bias.len()) as u64;
+                    parameters += ((conv.weights_per_output() + 1) * conv.output) as u64;
                 }
                 Op::Affine { scale, shift } => parameters += (scale.len() + shift.len()) as u64,
                 _ => {}

@@ -205,6 +205,10 @@ impl Op {
     /// The operation that computes these channels alone.
     fn cut(&self, channels: &[u16]) -> Self {
         let of = |values: &Values, size: usize| {
+            // A structure has no numbers.
+            if values.is_empty() {
+                return Values::default();
+            }
             let part = |&channel: &u16| values[usize::from(channel) * size..][..size].iter().copied();
             Arc::new(channels.iter().flat_map(part).collect::<Vec<f32>>())
         };

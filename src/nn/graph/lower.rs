@@ -38,7 +38,7 @@ impl Graph {
             }
             let layers = &mut chain.spec.layers;
             match &node.op {
-                Op::Conv(conv) if conv.is_plain() => {
+                Op::Conv(conv) if conv.is_plain() && !conv.weight.is_empty() => {
                     let index = layers.len();
                     layers.push(Layer::Conv3x3 { input: conv.input, output: conv.output, relu: false });
                     let dims = vec![conv.output, conv.input, 3, 3];

@@ -43,12 +43,13 @@ fn selections() -> Vec<Selection> {
 
 /// Depths at which rules differ, at which they all keep the same channels, and that no layer has.
 fn layers(insight: &LayerInsight) -> Vec<SplitLayer<'_>> {
-    let layer = |index: usize| {
-        let layers = &Architecture::Vgg16.layers()[..=index];
-        let cost = |depth| (depth, Cost::new(layers, 32, depth, PrecisionEntry::default()));
-        SplitLayer { layer: &layers[index], insight, depths: [1, 5, 16, 28, 57, 60].map(cost).to_vec() }
+    let net = Architecture::vgg16();
+    let layer = |name: &str| {
+        let layer = net.layer(name).unwrap();
+        let cost = |depth| (depth, Cost::new(net, layer, 32, depth, PrecisionEntry::default()).unwrap());
+        SplitLayer { layer, insight, depths: [1, 5, 16, 28, 57, 60].map(cost).to_vec() }
     };
-    vec![layer(1), layer(2)]
+    vec![layer("conv1_2"), layer("conv2_1")]
 }
 
 fn enumerated<'a>(insight: &'a LayerInsight, selections: &'a [Selection]) -> Candidates<'a> {

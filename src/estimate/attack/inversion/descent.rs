@@ -2,6 +2,7 @@
 
 use std::f32::consts::PI;
 
+use crate::backbone::Preprocess;
 use crate::data::Region;
 use crate::estimate::EstimateError;
 use crate::nn::{Inverse, NnError, Target};
@@ -58,8 +59,8 @@ pub(super) struct Sought<'a> {
 /// What all images that are sought have in common.
 pub(super) struct Descender {
     pub(super) net: Inverse,
-    /// Subtracted from pixels times 255.
-    pub(super) mean: [f32; 3],
+    /// From pixels to the net's input.
+    pub(super) preprocess: Preprocess,
     pub(super) side: usize,
     /// Where pixels are unknown: padding is black.
     pub(super) content: Region,
@@ -190,11 +191,11 @@ impl Descender {
         gradient: &mut Vec<f32>,
     ) -> Result<(), Halt> {
         let (n, size) = (sought.count, self.side * self.side * 3);
-        let mean = self.mean.iter().cycle();
-        let input: Vec<f32> = x.iter().zip(mean).map(|(x, mean)| 255.0 * x - mean).collect();
+        let input = self.preprocess.of_unit(x);
         self.net.differentiate(&input, n, Target::Images(&sought.seen), gradient).map_err(Halt::Net)?;
         // From the mean over images of the net's input to each image's pixels.
-        gradient.iter_mut().for_each(|g| *g *= 255.0 * n as f32);
+        let scale = self.preprocess.scale;
+        gradient.iter_mut().enumerate().for_each(|(at, g)| *g *= 255.0 * n as f32 * scale[at % 3]);
         for (x, gradient) in x.chunks_exact(size).zip(gradient.chunks_exact_mut(size)) {
             total_variation(x, self.side, prior.variation, gradient);
         }

@@ -1,0 +1,135 @@
+//! The pre-trained net of a space.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::backbone::{BackboneFile, Preprocess};
+
+/// The pre-trained net of a space: a known architecture with weights, or an ONNX file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneEntry {
+    /// A known architecture's name; left out for an ONNX file.
+    pub architecture: Option<String>,
+    /// A safetensors file, or an ONNX file.
+    pub weights: PathBuf,
+    /// How pixels become the net's input; a known architecture has its own.
+    pub preprocess: Option<PreprocessEntry>,
+    /// The order of colours that the net takes.
+    #[serde(default)]
+    pub colours: ColoursEntry,
+}
+
+/// How pixels become a net's input: a usual way by name, or mean and spread of pixels from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected imagenet, caffe, unit, symmetric, bytes, or {mean: [R, G, B], std: [R, G, B]}")]
+pub enum PreprocessEntry {
+    /// A usual one.
+    Named(PreprocessName),
+    /// `(x − mean) / std`.
+    Standardising(StandardisingEntry),
+}
+
+/// The usual ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum PreprocessName {
+    /// [`Preprocess::IMAGENET`].
+    Imagenet,
+    /// [`Preprocess::CAFFE`].
+    Caffe,
+    /// [`Preprocess::UNIT`].
+    Unit,
+    /// [`Preprocess::SYMMETRIC`].
+    Symmetric,
+    /// [`Preprocess::BYTES`].
+    Bytes,
+}
+
+impl PreprocessName {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Imagenet => "imagenet",
+            Self::Caffe => "caffe",
+            Self::Unit => "unit",
+            Self::Symmetric => "symmetric",
+            Self::Bytes => "bytes",
+        }
+    }
+
+    /// What it stands for.
+    pub fn preprocess(self) -> Preprocess {
+        match self {
+            Self::Imagenet => Preprocess::IMAGENET,
+            Self::Caffe => Preprocess::CAFFE,
+            Self::Unit => Preprocess::UNIT,
+            Self::Symmetric => Preprocess::SYMMETRIC,
+            Self::Bytes => Preprocess::BYTES,
+        }
+    }
+}
+
+/// Mean and spread by colour, of pixels from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandardisingEntry {
+    /// Of red, green and blue.
+    pub mean: [f32; 3],
+    /// Of red, green and blue; positive.
+    pub std: [f32; 3],
+}
+
+/// The order of colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColoursEntry {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+}
+
+impl BackboneEntry {
+    /// The file that it names.
+    pub fn file(&self) -> BackboneFile {
+        BackboneFile {
+            architecture: self.architecture.clone(),
+            weights: self.weights.clone(),
+            preprocess: self.preprocess.map(|entry| match entry {
+                PreprocessEntry::Named(name) => name.preprocess(),
+                PreprocessEntry::Standardising(by) => Preprocess::standardising(by.mean, by.std),
+            }),
+            reversed_colours: self.colours == ColoursEntry::Bgr,
+        }
+    }
+
+    /// What is wrong with it, and the field, if anything is.
+    pub(super) fn problem(&self) -> Option<(&'static str, String, &'static str)> {
+        if let Some(PreprocessEntry::Standardising(StandardisingEntry { mean, std })) = self.preprocess
+            && !(mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 1e-6))
+        {
+            return Some((
+                "backbone.preprocess",
+                format!("{std:?}"),
+                "`std` needs three positive numbers, `mean` three numbers",
+            ));
+        }
+        if let Some(PreprocessEntry::Standardising(StandardisingEntry { mean, .. })) = self.preprocess
+            && mean.iter().any(|m| m.abs() > 2.0)
+        {
+            return Some((
+                "backbone.preprocess",
+                format!("{mean:?}"),
+                "`mean` and `std` are of pixels from 0 to 1: divide them by 255",
+            ));
+        }
+        let onnx = self.weights.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"));
+        (onnx && self.architecture.is_some()).then(|| {
+            let problem = "an ONNX file brings its own architecture: leave this line out";
+            ("backbone.architecture", self.architecture.clone().unwrap_or_default(), problem)
+        })
+    }
+}
