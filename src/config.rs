@@ -16,7 +16,7 @@ pub use backbone_entry::{BackboneEntry, ColoursEntry, PreprocessEntry, Preproces
 pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, Objective, PrivacyBudget, PsnrBudget, Strategy};
 pub use data_entry::{ArraysEntry, DataEntry, DataFormat, DuplicatesEntry, LabelsEntry, PartEntry, SplitEntry};
 pub use replay_file::{ConstraintEntry, Goal, ObjectiveEntry, ReplayFile, Scale};
-pub use space_file::{FloatPrecision, MOST_WEIGHT, PrecisionEntry, SelectionsEntry, SpaceFile};
+pub use space_file::{FloatPrecision, MOST_WEIGHT, PrecisionEntry, SelectionsEntry, SpaceFile, WeightsPrecision};
 
 /// A file that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum ConfigError {
         problem: String,
     },
     /// The net that it names can't be used.
-    #[error("{}: backbone: {error}", path.display())]
+    #[error("{}: {}: {error}", path.display(), backbone_entry::field(error))]
     Backbone {
         /// The file.
         path: PathBuf,

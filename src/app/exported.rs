@@ -7,7 +7,7 @@ use super::read_study::{folder, open};
 use super::{AppError, exit};
 use crate::backbone::Backbone;
 use crate::cli::{ExportArgs, FeaturesArgs};
-use crate::config::FloatPrecision;
+use crate::config::WeightsPrecision;
 use crate::exec::cloud_net_name;
 use crate::export::{self, CloudNetFiles, CloudNetRecord, MANIFEST_VERSION, Manifest, Package, Preprocessing};
 use crate::measurement::Metric;
@@ -17,6 +17,9 @@ use crate::record::Record;
 use crate::search::Status;
 use crate::store::{Event, StudyReader};
 use crate::verify::Verdict;
+
+/// The backbone's weights in eight bits, among a study's files.
+pub(super) const QUANTISED: &str = "backbone.int8";
 
 /// What the verified figures are about.
 fn threat_model(record: &Record) -> String {
@@ -45,7 +48,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
         Some(path) => path.clone(),
         None => record.provenance.weights_file.clone().into(),
     };
-    let backbone = backbone(&record, weights, &chosen.design.split)?;
+    let backbone = backbone(&reader, &record, weights, &chosen.design.split)?;
     let verdict = record.chosen_verdict();
     let trained = verdict.and_then(|verdict| cloud_net(&reader, verdict));
     let cloud_weights = match &trained {
@@ -140,12 +143,16 @@ fn cloud_net(reader: &StudyReader, verdict: &Verdict) -> Option<(String, CloudNe
 }
 
 /// The study's weights, at the precision that was measured.
-fn backbone(record: &Record, path: PathBuf, split: &str) -> Result<Backbone, AppError> {
+fn backbone(reader: &StudyReader, record: &Record, path: PathBuf, split: &str) -> Result<Backbone, AppError> {
     let deepest = record.provenance.deepest_layer.as_str();
     let loaded = Backbone::load(&record.provenance.backbone_file(path.clone()), deepest)?;
     let backbone = match record.provenance.precision.weights {
-        FloatPrecision::F16 => loaded.rounded_to_half()?,
-        FloatPrecision::F32 => loaded,
+        WeightsPrecision::F16 => loaded.rounded_to_half()?,
+        WeightsPrecision::F32 => loaded,
+        WeightsPrecision::Int8 => {
+            let quantised = reader.load_blob(QUANTISED)?.unwrap_or_default();
+            Backbone::from_numbers(loaded.architecture(), loaded.layer(deepest)?, &quantised)?
+        }
     };
     if backbone.hash().to_hex().as_str() != record.provenance.weights_hash {
         return Err(AppError::Flag {

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::insight::{self, insights};
 use super::progress::{Progress, Style};
 use super::setup::{self, Admission, Assets, ExactBudget};
-use super::{AppError, check, exit, interrupt, read_study, reuse, summary};
+use super::{AppError, check, exit, exported, interrupt, read_study, reuse, summary};
 use crate::backbone::BackboneFile;
 use crate::cli::OptimizeArgs;
-use crate::config::{BudgetFile, Strategy};
+use crate::config::{BudgetFile, Strategy, WeightsPrecision};
 use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory, sanity};
 use crate::exec::Executor;
 use crate::measurement::{Fidelity, Metric};
@@ -40,6 +40,10 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     let instruments = instruments(&budget, &assets, &inputs, device);
     let about = json!({ "command": provenance.command, reuse::INSTRUMENTS: instruments });
     let (mut study, mut recovered) = Study::open(&dir, &Header::new(&budget.name, inputs, about))?;
+    if assets.file.precision.weights == WeightsPrecision::Int8 {
+        // They were chosen by the images, which an export hasn't.
+        study.save_blob(exported::QUANTISED, &assets.backbone.numbers())?;
+    }
     for warning in &recovered.warnings {
         progress.line(&format!("warning: {warning}"));
     }

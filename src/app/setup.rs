@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::backbone::{Architecture, Backbone, Layer};
 use crate::cli::{AssetArgs, MachineArgs, ResourceArgs};
-use crate::config::{BudgetFile, FloatPrecision, SpaceFile};
-use crate::data::{self, Parts};
+use crate::config::{BudgetFile, SpaceFile, WeightsPrecision};
+use crate::data::{self, ImageSet, Parts};
 use crate::exec::Lanes;
 use crate::features::FeatureCache;
 use crate::measurement::Metric;
@@ -38,10 +38,18 @@ pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>) -> Resu
     let loaded = Backbone::load(&file.backbone.file(), deepest.name)?;
     // What is measured is what the device will run.
     let backbone = match file.precision.weights {
-        FloatPrecision::F16 => loaded.rounded_to_half()?,
-        FloatPrecision::F32 => loaded,
+        WeightsPrecision::F16 => loaded.rounded_to_half()?,
+        WeightsPrecision::F32 => loaded,
+        WeightsPrecision::Int8 => loaded.quantised(&calibration(&parts.training))?,
     };
     Ok(Assets { file, space, parts, backbone })
+}
+
+/// Training images spread over the part, by which weights of eight bits are chosen: `[n, side, side, 3]`.
+fn calibration(training: &ImageSet) -> Vec<&[u8]> {
+    const IMAGES: usize = 32;
+    let count = training.len().min(IMAGES);
+    (0..count).map(|i| training.image(i * training.len() / count)).collect()
 }
 
 /// The deepest of `layers`; the first layer where there are none.

@@ -75,6 +75,9 @@ pub enum BackboneError {
     /// What is wrong with a net's operations.
     #[error(transparent)]
     Graph(#[from] crate::nn::GraphError),
+    /// Why a net can't run.
+    #[error(transparent)]
+    Net(#[from] crate::nn::NnError),
     /// The layer exists, but its weights were not read.
     #[error("the weights of `{layer}` were not read, only those up to `{last}`: read the file up to `{layer}`")]
     NotLoaded {

@@ -4,7 +4,7 @@ use super::architecture::Layer;
 use super::safetensors_file::SafetensorsFile;
 use super::tables::{self, FileWeights};
 use super::{Architecture, BackboneError, BackboneFile};
-use crate::nn::{Graph, GraphOp};
+use crate::nn::{Calibration, Graph, GraphOp};
 use crate::space::ChannelChoice;
 
 /// The first layers of a pre-trained net, with weights.
@@ -87,6 +87,55 @@ impl Backbone {
     pub fn rounded_to_half(&self) -> Result<Self, BackboneError> {
         let round = |values: &[f32], _| values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect();
         Self::new(self.architecture, self.graph.map_weights(round))
+    }
+
+    /// The same net with the weights of its convolutions in eight bits, chosen by what `images` (square, RGB bytes, no figure computed
+    /// from them) make of them.
+    ///
+    /// # Errors
+    /// [`BackboneError::Net`] for images that the net can't take.
+    pub fn quantised(&self, images: &[&[u8]]) -> Result<Self, BackboneError> {
+        let size = images.first().map_or(0, |image| image.len());
+        let side = (size / 3).isqrt();
+        let mut values = Vec::with_capacity(images.len() * size);
+        let mut input = vec![0.0; size];
+        for image in images {
+            self.architecture.preprocess().apply(image, &mut input);
+            // From [rows, columns, 3] to [3, rows, columns].
+            values.extend((0..3).flat_map(|colour| input.iter().skip(colour).step_by(3)));
+        }
+        let calibration = Calibration { images: &values, shape: [images.len(), 3, side, side] };
+        Self::new(self.architecture, self.graph.quantised(Some(&calibration))?)
+    }
+
+    /// The numbers of all operations, as [`from_numbers`](Self::from_numbers) takes them.
+    pub fn numbers(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.graph.map_weights(|values, _| {
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            values.to_vec()
+        });
+        bytes
+    }
+
+    /// The first layers of a net, up to `last`, with what [`numbers`](Self::numbers) gave.
+    ///
+    /// # Errors
+    /// [`BackboneError::Weights`] for another number of bytes than that takes.
+    pub fn from_numbers(architecture: Architecture, last: &Layer, bytes: &[u8]) -> Result<Self, BackboneError> {
+        let mut left = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let structure = architecture.structure().prefix(last.end());
+        let zeros = structure.with_numbers(|count| vec![0.0; count]);
+        let mut given = 0;
+        let graph = zeros.map_weights(|values, _| {
+            given += values.len();
+            left.by_ref().take(values.len()).collect()
+        });
+        let whole = 4 * given == bytes.len() && graph.nodes().iter().all(|node| node.is_sound());
+        if !whole {
+            return Err(BackboneError::Weights { architecture });
+        }
+        Self::new(architecture, graph)
     }
 
     /// Which net this is.

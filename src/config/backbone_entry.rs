@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{BackboneFile, Preprocess};
+use crate::backbone::{BackboneError, BackboneFile, Preprocess};
 
 /// The pre-trained net of a space: a known architecture with weights, or an ONNX file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -131,5 +131,14 @@ impl BackboneEntry {
             let problem = "an ONNX file brings its own architecture: leave this line out";
             ("backbone.architecture", self.architecture.clone().unwrap_or_default(), problem)
         })
+    }
+}
+
+/// The field that an error of the net is about.
+pub(super) fn field(error: &BackboneError) -> &'static str {
+    match error {
+        BackboneError::UnknownArchitecture { .. } | BackboneError::NoArchitecture { .. } => "backbone.architecture",
+        BackboneError::Preprocess { .. } => "backbone.preprocess",
+        _ => "backbone.weights",
     }
 }

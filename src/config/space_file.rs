@@ -63,7 +63,20 @@ pub struct SelectionsEntry {
     pub mixed_relu: Vec<f64>,
 }
 
-/// Number format of parameters or features.
+/// Number format of parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightsPrecision {
+    /// Eight bits for the weights of convolutions, with a scale for each output channel, calibrated on training images; biases and
+    /// scales in single precision.
+    Int8,
+    /// IEEE half precision.
+    F16,
+    /// IEEE single precision.
+    F32,
+}
+
+/// Number format of features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FloatPrecision {
@@ -88,14 +101,14 @@ impl FloatPrecision {
 #[serde(deny_unknown_fields, default)]
 pub struct PrecisionEntry {
     /// Of the stored parameters of the local net.
-    pub weights: FloatPrecision,
+    pub weights: WeightsPrecision,
     /// Of the uploaded features.
     pub features: FloatPrecision,
 }
 
 impl Default for PrecisionEntry {
     fn default() -> Self {
-        Self { weights: FloatPrecision::F16, features: FloatPrecision::F16 }
+        Self { weights: WeightsPrecision::F16, features: FloatPrecision::F16 }
     }
 }
 
@@ -167,6 +180,14 @@ impl SpaceFile {
                 &"none",
                 "switch on at least one of `first: true`, `fisher: true`, `random: N`, `pruned-random: N`, `balanced: [W]`, \
                  `mixed: [W]`, `mixed-relu: [W]`",
+            ));
+        }
+        if self.precision.weights == WeightsPrecision::Int8 && !(s.mixed.is_empty() && s.mixed_relu.is_empty()) {
+            return Err(error(
+                "precision.weights".into(),
+                &"int8",
+                "mixed channels are folded into the weights, which eight bits then can't hold: leave `mixed` and `mixed-relu` out, or \
+                 take f16",
             ));
         }
         for (field, weights) in weighted {

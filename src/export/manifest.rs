@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Attacker, FloatPrecision};
+use crate::config::{Attacker, FloatPrecision, WeightsPrecision};
 use crate::data::Resize;
 use crate::measurement::Metric;
 use crate::record::CostRecord;
@@ -39,7 +39,7 @@ pub struct Manifest {
     /// How an image becomes the net's input.
     pub preprocessing: Preprocessing,
     /// Precision of the stored weights.
-    pub weights_precision: FloatPrecision,
+    pub weights_precision: WeightsPrecision,
     /// Precision of the uploaded features.
     pub features_precision: FloatPrecision,
     /// Shape of the features: channels, rows, columns.

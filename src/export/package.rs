@@ -7,7 +7,7 @@ use half::f16;
 use super::ExportError;
 use super::manifest::{MANIFEST_FILE, MANIFEST_VERSION, Manifest};
 use super::tensors::{self, Array};
-use crate::config::FloatPrecision;
+use crate::config::{FloatPrecision, WeightsPrecision};
 use crate::data::read_rgb;
 use crate::nn::{Device, Frozen, Graph, GraphOp};
 use crate::onnx::{self, ImageInput, Layout, PixelType, WeightPrecision};
@@ -55,8 +55,9 @@ pub fn write(
     let image =
         ImageInput { scale: p.scale, shift: p.shift, content: p.content, side: p.side, pixels: PixelType::Float };
     let precision = match manifest.weights_precision {
-        FloatPrecision::F16 => WeightPrecision::F16,
-        FloatPrecision::F32 => WeightPrecision::F32,
+        WeightsPrecision::Int8 => WeightPrecision::Int8,
+        WeightsPrecision::F16 => WeightPrecision::F16,
+        WeightsPrecision::F32 => WeightPrecision::F32,
     };
     let metadata = [
         ("privynet", manifest.privynet.clone()),
@@ -67,7 +68,12 @@ pub fn write(
     .map(|(key, value)| (key.to_owned(), value));
     let bytes = onnx::local_net(local_net, &image, precision, &metadata)?;
     manifest.local_net_hash = blake3::hash(&bytes).to_hex().to_string();
-    let weights = weights(local_net, manifest.weights_precision)
+    // Eight bits are the ONNX file's own; here they stand as the numbers that they make.
+    let precision = match manifest.weights_precision {
+        WeightsPrecision::F16 => FloatPrecision::F16,
+        WeightsPrecision::F32 | WeightsPrecision::Int8 => FloatPrecision::F32,
+    };
+    let weights = weights(local_net, precision)
         .map_err(|error| ExportError::Format { path: dir.join(LOCAL_WEIGHTS_FILE), problem: error.to_string() })?;
     let mut files = vec![(LOCAL_NET_FILE, &bytes[..]), (LOCAL_WEIGHTS_FILE, &weights)];
     if let Some(cloud) = cloud_net {

@@ -458,6 +458,11 @@ impl Graph {
 }
 
 impl Node {
+    /// Whether its numbers are finite, and as many as it needs.
+    pub fn is_sound(&self) -> bool {
+        matches!(self.op, Op::Input(_)) || self.check(usize::MAX).is_ok()
+    }
+
     fn check(&self, at: usize) -> Result<(), GraphError> {
         let fail = |reason: String| Err(GraphError::Node { node: self.name.clone(), reason });
         if let Some(input) = self.inputs.iter().find(|&&input| input >= at) {

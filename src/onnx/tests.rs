@@ -140,3 +140,99 @@ fn changed_bytes_never_panic() {
         }
     }
 }
+
+/// Nets whose maps branch, gate, pool and overlap.
+const NETS: [&str; 12] = [
+    "residual-projection",
+    "residual-preactivation",
+    "inverted-residual",
+    "squeeze-excite",
+    "inception",
+    "concat-dense",
+    "conv-groups",
+    "conv-depthwise",
+    "maxpool",
+    "avgpool-include-pad-0",
+    "swish",
+    "preprocess",
+];
+
+fn image(side: usize, seed: f32) -> Vec<f32> {
+    (0..3 * side * side).map(|i| ((i as f32 * 0.7 + seed).sin() * 91.7).sin()).collect()
+}
+
+/// A net cut to some channels computes these channels of the whole, and costs less the fewer they are.
+#[test]
+fn local_nets_compute_what_the_whole_net_computes() {
+    use crate::nn::Keep;
+    const SIDE: usize = 12;
+    let mut cuts = 0;
+    for net in NETS {
+        let graph = read(&folder().join(format!("{net}.onnx"))).unwrap().graph;
+        let x = image(SIDE, 0.3);
+        for cut in graph.cuts() {
+            let whole = graph.prefix(cut.end);
+            let width = whole.widths()[cut.end];
+            let expected = graph_outputs(&whole, &x, [1, 3, SIDE, SIDE]).pop().unwrap();
+            let area = expected.len() / width;
+            let mut before = 0;
+            for channels in
+                [vec![width as u16 - 1], (0..width as u16).step_by(2).collect(), (0..width as u16).collect()]
+            {
+                let local = graph.local(&cut, &Keep::Channels(&channels)).unwrap();
+                let found = graph_outputs(&local, &x, [1, 3, SIDE, SIDE]).pop().unwrap();
+                let kept = channels.iter().flat_map(|&c| &expected[usize::from(c) * area..][..area]);
+                assert_eq!(found.len(), channels.len() * area, "{net} {}", cut.name);
+                let scale = expected.iter().fold(1e-3f32, |most, value| most.max(value.abs()));
+                for (found, expected) in found.iter().zip(kept) {
+                    assert!((found - expected).abs() <= 1e-5 * scale, "{net} {} {channels:?}", cut.name);
+                }
+                // A structure costs what the net costs.
+                let cost = local.cost(SIDE, SIDE).unwrap();
+                let structure = graph.structure().local(&cut, &Keep::Channels(&channels)).unwrap();
+                assert_eq!(structure.cost(SIDE, SIDE).unwrap(), cost);
+                assert!(cost.macs >= before, "{net} {}", cut.name);
+                before = cost.macs;
+            }
+            let whole = whole.live().cost(SIDE, SIDE).unwrap();
+            assert_eq!(before, whole.macs, "all channels cost what the whole costs");
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 25, "{cuts} cuts");
+}
+
+/// White-box inversion descends on these gradients.
+#[test]
+fn gradients_by_the_image_are_differences_of_the_loss() {
+    use crate::nn::{Device, Inverse, Target};
+    const SIDE: usize = 12;
+    for net in NETS {
+        let graph = read(&folder().join(format!("{net}.onnx"))).unwrap().graph;
+        let last = graph.cuts().pop().unwrap();
+        let graph = graph.prefix(last.end).live();
+        let values = graph.cost(SIDE, SIDE).unwrap().output.len();
+        let mut inverse = Inverse::of_graph(&graph, SIDE, Device::Cpu).unwrap();
+        let x = [image(SIDE, 1.0), image(SIDE, 2.0)].concat();
+        let target: Vec<f32> = (0..2 * values).map(|i| (i as f32 * 0.37).cos()).collect();
+        let (mut gradient, mut ignored) = (Vec::new(), Vec::new());
+        inverse.differentiate(&x, 2, Target::Images(&target), &mut gradient).unwrap();
+        assert!(gradient.iter().any(|g| g.abs() > 1e-7), "{net}: no gradient");
+        for seed in 0..4 {
+            let direction: Vec<f32> = (0..x.len()).map(|i| (i as f32 * 1.7 + seed as f32).sin().signum()).collect();
+            let mut loss = |step: f32| {
+                let moved: Vec<f32> = x.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
+                f64::from(inverse.differentiate(&moved, 2, Target::Images(&target), &mut ignored).unwrap())
+            };
+            let step = 2e-3;
+            let found = (loss(step) - loss(-step)) / (2.0 * f64::from(step));
+            let expected: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
+            let scale: f64 = gradient.iter().map(|&g| f64::from(g * g)).sum::<f64>().sqrt();
+            // Kinks of ReLUs and maxima lie within the step.
+            assert!(
+                (found - expected).abs() < 0.05 * scale.max(expected.abs()) + 1e-4,
+                "{net}: {found} {expected} {scale}"
+            );
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::backbone::{Architecture, BackboneError, Layer};
-use crate::config::PrecisionEntry;
+use crate::config::{PrecisionEntry, WeightsPrecision};
 use crate::units::{Bytes, Macs};
 
 /// Bytes of one activation while the local net runs (f32).
@@ -43,7 +43,12 @@ impl Cost {
         Ok(Self {
             macs: Macs(cost.macs),
             parameters: cost.parameters,
-            bytes: Bytes(cost.parameters * precision.weights.bytes()),
+            bytes: Bytes(match precision.weights {
+                WeightsPrecision::F16 => 2 * cost.parameters,
+                WeightsPrecision::F32 => 4 * cost.parameters,
+                // A byte each, a scale and a zero point for each filter, and everything else as it is.
+                WeightsPrecision::Int8 => cost.weights + 5 * cost.filters + 4 * (cost.parameters - cost.weights),
+            }),
             peak_memory: Bytes(cost.peak_values * ACTIVATION_BYTES),
             upload_bytes: Bytes(cost.output.len() as u64 * precision.features.bytes()),
             side: cost.output.height,
@@ -74,6 +79,14 @@ mod tests {
         assert_eq!(deeper.macs, Macs(1_769_472 + 37_748_736 + 18_874_368));
         assert_eq!(deeper.peak_memory, Bytes(32 * 32 * 128 * 4));
         assert_eq!(deeper.side, 16);
+    }
+
+    #[test]
+    fn eight_bits_need_a_byte_a_weight_and_nine_a_filter() {
+        let net = Architecture::vgg16();
+        let precision = PrecisionEntry { weights: WeightsPrecision::Int8, ..PrecisionEntry::default() };
+        let cost = Cost::new(net, net.layer("conv1_2").unwrap(), 32, 16, precision).unwrap();
+        assert_eq!(cost.bytes, Bytes(27 * 64 + 576 * 16 + 9 * (64 + 16)));
     }
 
     #[test]

@@ -10,6 +10,10 @@ pub struct GraphCost {
     pub macs: u64,
     /// Weights, biases, scales and shifts.
     pub parameters: u64,
+    /// Weights of convolutions: the parameters that eight bits may hold.
+    pub weights: u64,
+    /// Output channels of convolutions: each has a scale where its weights have eight bits.
+    pub filters: u64,
     /// Largest number of values that stand in memory at once when the nodes run in their order and activations work in place.
     pub peak_values: u64,
     /// Shape of the last node's output.
@@ -34,16 +38,18 @@ impl Graph {
         if let Some(last) = last_use.last_mut() {
             *last = usize::MAX;
         }
-        let (mut macs, mut parameters, mut live, mut peak) = (0u64, 0u64, 0u64, 0u64);
+        let (mut macs, mut weights, mut filters, mut others) = (0u64, 0u64, 0u64, 0u64);
+        let (mut live, mut peak) = (0u64, 0u64);
         for (at, node) in self.nodes.iter().enumerate() {
             let shape = shapes[at];
             let values = shape.len() as u64;
             match &node.op {
                 Op::Conv(conv) => {
                     macs += values * conv.weights_per_output() as u64;
-                    parameters += ((conv.weights_per_output() + 1) * conv.output) as u64;
+                    weights += (conv.weights_per_output() * conv.output) as u64;
+                    filters += conv.output as u64;
                 }
-                Op::Affine { scale, shift } => parameters += (scale.len() + shift.len()) as u64,
+                Op::Affine { scale, shift } => others += (scale.len() + shift.len()) as u64,
                 _ => {}
             }
             let mut inputs = node.inputs.clone();
@@ -60,6 +66,6 @@ impl Graph {
             }
         }
         let output = shapes.last().copied().unwrap_or(Shape::new(height, width, self.input_channels()));
-        Ok(GraphCost { macs, parameters, peak_values: peak, output })
+        Ok(GraphCost { macs, parameters: weights + filters + others, weights, filters, peak_values: peak, output })
     }
 }
