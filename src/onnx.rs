@@ -3,7 +3,7 @@
 //! What is read becomes a [`Graph`](crate::nn::Graph): constants are folded, inference-only nodes dropped. An operation that
 //! the graph has no node for is kept as a place where it ends, so that a net with an unknown head can still be split before it.
 //!
-//! What is written ([`local_net`], [`cloud_net`], any graph by [`write`]) is of operator set 13, with the preprocessing of images
+//! What is written ([`local_net`], [`cloud_net`], any graph by [`write()`]) is of operator set 13, with the preprocessing of images
 //! inside; a [`Runtime`] runs files independently of the code that wrote them.
 //!
 //! Files come from others: the protobuf decoder allocates no more than the file holds, subgraphs are not even decoded, external

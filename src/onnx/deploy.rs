@@ -24,7 +24,7 @@ pub const LOGITS: &str = "logits";
 /// [`FEATURES`] is `[1, channels, rows, columns]`, float32: rounding it for an upload is the caller's.
 ///
 /// # Errors
-/// [`WriteError`], as [`write`].
+/// [`WriteError`], as [`write()`].
 pub fn local_net(
     graph: &Graph,
     image: &ImageInput,
@@ -50,7 +50,7 @@ pub fn local_net(
 ///
 /// # Errors
 /// [`WriteError::Standardisation`] where there are not as many means as channels; [`WriteError::Net`] for weights that don't fit
-/// the description, and a layer that a graph has no node for; [`WriteError`], as [`write`].
+/// the description, and a layer that a graph has no node for; [`WriteError`], as [`write()`].
 pub fn cloud_net(
     spec: &NetSpec,
     params: &Params,
