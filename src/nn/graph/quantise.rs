@@ -32,6 +32,9 @@ const WINDOWS: usize = 512;
 /// Fewest windows by whose mean a bias is corrected: that of fewer says less than it costs.
 const FEWEST: usize = 64;
 
+/// Weights that are multiplied in one product: what fits into a cache with what windows have seen.
+const PRODUCT: usize = 1 << 18;
+
 /// Filters without larger values become zeros: their scales would not be normal numbers.
 const NOTHING: f32 = 1e-30;
 
@@ -174,26 +177,34 @@ impl Conv {
         let mut roundings = Vec::with_capacity(self.output);
         for (group, weight) in self.weight.chunks_exact(size * filters).enumerate() {
             let seen = seen.narrow(1, group * size, size)?.contiguous()?.t()?;
-            // For each scale every filter's mean error and mean squared error.
-            let mut errors: Vec<[Vec<f32>; 2]> = Vec::with_capacity(SCALES);
-            for step in 0..SCALES {
-                let error = |filter: &[f32]| {
-                    let scale = nth_scale(filter, step);
-                    filter.iter().map(|&weight| integer(weight, scale) * scale - weight).collect::<Vec<f32>>()
-                };
-                let lost: Vec<f32> = weight.chunks_exact(size).flat_map(error).collect();
-                let lost = Tensor::from_vec(lost, (filters, size), &CandleDevice::Cpu)?.matmul(&seen)?;
-                errors.push([lost.mean(1)?.to_vec1()?, lost.sqr()?.mean(1)?.to_vec1()?]);
+            // Every filter's mean error and mean squared error, scale by scale; small filters' scales in one product.
+            let (mut means, mut squares) = (Vec::new(), Vec::new());
+            let together = (PRODUCT / weight.len()).clamp(1, SCALES);
+            for first in (0..SCALES).step_by(together) {
+                let steps = first..(first + together).min(SCALES);
+                let lost: Vec<f32> = steps.clone().flat_map(|step| self.lost(weight, step)).collect();
+                let lost = Tensor::from_vec(lost, (steps.len() * filters, size), &CandleDevice::Cpu)?.matmul(&seen)?;
+                means.extend(lost.mean(1)?.to_vec1::<f32>()?);
+                squares.extend(lost.sqr()?.mean(1)?.to_vec1::<f32>()?);
             }
             for (at, filter) in weight.chunks_exact(size).enumerate() {
-                let offset = |[mean, _]: &[Vec<f32>; 2]| if rows < FEWEST { 0.0 } else { mean[at] };
+                let offset = |step: usize| if rows < FEWEST { 0.0 } else { means[step * filters + at] };
                 // What is left when the offset is taken off.
-                let error = |of: &[Vec<f32>; 2]| f64::from(of[1][at] - offset(of).powi(2)).max(0.0);
-                let best = least(errors.iter().map(error));
-                roundings.push(Rounding { scale: nth_scale(filter, best), offset: offset(&errors[best]) });
+                let error = |step: usize| f64::from(squares[step * filters + at] - offset(step).powi(2)).max(0.0);
+                let best = least((0..SCALES).map(error));
+                roundings.push(Rounding { scale: nth_scale(filter, best), offset: offset(best) });
             }
         }
         Ok(roundings)
+    }
+
+    /// What filters lose when each is rounded to its scale number `step`.
+    fn lost(&self, weight: &[f32], step: usize) -> Vec<f32> {
+        let of = |filter: &[f32]| {
+            let scale = nth_scale(filter, step);
+            filter.iter().map(|&weight| integer(weight, scale) * scale - weight).collect::<Vec<f32>>()
+        };
+        weight.chunks_exact(self.weights_per_output()).flat_map(of).collect()
     }
 
     /// The weights as multiples of these scales.
