@@ -158,9 +158,11 @@ def count(net):
             if name in stored:
                 weights[stored[name].name or name] = stored[name]
     elements = sum(int(np.prod(t.dims)) for t in weights.values())
-    size = sum(int(np.prod(t.dims)) * ELEMENT_BYTES[t.data_type] for t in weights.values())
+    # Integers have a scale and a zero for each output channel.
+    steps = {name: stored[name] for n in graph.node if n.op_type == "DequantizeLinear" for name in n.input[1:]}
+    size = sum(int(np.prod(t.dims)) * ELEMENT_BYTES[t.data_type] for t in [*weights.values(), *steps.values()])
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
-    other = {t.name or n: int(np.prod(t.dims)) for n, t in stored.items() if t.data_type in floats and (t.name or n) not in weights}
+    other = {t.name or n: int(np.prod(t.dims)) for n, t in stored.items() if t.data_type in floats and (t.name or n) not in weights | steps}
     return macs, elements, size, sum(other.values()), list(values[-1].shape[1:])
 
 

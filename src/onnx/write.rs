@@ -33,7 +33,7 @@ pub use error::WriteError;
 use self::message::{property, value_info};
 use self::nodes::Writer;
 use super::proto::{GraphMessage, Model, Opset, data_type};
-use crate::nn::{Graph, Shape};
+use crate::nn::{Graph, GraphOp, Shape};
 
 /// The operator set that is written.
 const OPERATOR_SET: i64 = 13;
@@ -65,6 +65,20 @@ impl WeightPrecision {
             Self::F16 => "float16",
             Self::Int8 => "int8",
         }
+    }
+
+    /// Bytes of the graph's parameters in a file: weights, biases, scales and shifts and, of eight bits, each output channel's
+    /// scale and zero. Names, the bounds of a clip, borders and the preprocessing of images come on top.
+    pub fn bytes(self, graph: &Graph) -> u64 {
+        let of = |op: &GraphOp| match (op, self) {
+            (GraphOp::Conv(conv), Self::Int8) => conv.weight.len() + (4 + 4 + 1) * conv.bias.len(),
+            (GraphOp::Conv(conv), Self::F16) => 2 * (conv.weight.len() + conv.bias.len()),
+            (GraphOp::Conv(conv), Self::F32) => 4 * (conv.weight.len() + conv.bias.len()),
+            (GraphOp::Affine { scale, shift }, Self::F16) => 2 * (scale.len() + shift.len()),
+            (GraphOp::Affine { scale, shift }, _) => 4 * (scale.len() + shift.len()),
+            _ => 0,
+        };
+        graph.nodes().iter().map(|node| of(&node.op) as u64).sum()
     }
 }
 

@@ -187,6 +187,24 @@ fn every_operation_is_written() {
 }
 
 #[test]
+fn the_bytes_of_parameters_are_counted() {
+    let mut graph = Graph::new(3);
+    let at = graph.push("conv", Op::Conv(conv(3, 5, 1, [3, 3], 1, Padding::SameUpper)), vec![0]).unwrap();
+    let at = graph.push("tanh", Op::Activation(Activation::Tanh), vec![at]).unwrap();
+    let op = Op::Affine { scale: numbers(5, 1, 2.0), shift: numbers(5, 2, 1.0) };
+    graph.push("norm", op, vec![at]).unwrap();
+    let graph = graph.quantised(None).unwrap();
+    for (precision, expected) in
+        [(WeightPrecision::F32, 600), (WeightPrecision::F16, 300), (WeightPrecision::Int8, 135 + 45 + 40)]
+    {
+        let model = Model::decode(&*write(&graph, &options([6, 6], precision)).unwrap()).unwrap();
+        let stored: usize =
+            model.graph.unwrap().initializer.iter().filter_map(|tensor| tensor.raw_data.as_ref()).map(Vec::len).sum();
+        assert_eq!((precision.bytes(&graph), stored), (expected, expected as usize), "{precision:?}");
+    }
+}
+
+#[test]
 fn images_are_prepared_inside() {
     let mut graph = Graph::new(3);
     let at = graph.push("conv", Op::Conv(conv(3, 5, 1, [3, 3], 1, Padding::Explicit([1; 4]))), vec![0]).unwrap();
