@@ -22,7 +22,7 @@ mod tests;
 mod write;
 
 pub use deploy::{FEATURES, IMAGE, LOGITS, cloud_net, local_net};
-pub use error::OnnxError;
+pub use error::{OnnxError, Problem};
 pub use import::{Imported, Layout, import, read};
 pub use runtime::{Difference, Output, Runtime, RuntimeError};
 pub use write::{Batch, ImageInput, PixelType, WeightPrecision, WriteError, WriteOptions, write};
