@@ -218,21 +218,20 @@ fn gradients_by_the_image_are_differences_of_the_loss() {
         let (mut gradient, mut ignored) = (Vec::new(), Vec::new());
         inverse.differentiate(&x, 2, Target::Images(&target), &mut gradient).unwrap();
         assert!(gradient.iter().any(|g| g.abs() > 1e-7), "{net}: no gradient");
-        for seed in 0..4 {
-            let direction: Vec<f32> = (0..x.len()).map(|i| (i as f32 * 1.7 + seed as f32).sin().signum()).collect();
-            let mut loss = |step: f32| {
-                let moved: Vec<f32> = x.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
-                f64::from(inverse.differentiate(&moved, 2, Target::Images(&target), &mut ignored).unwrap())
+        let largest = gradient.iter().fold(0f32, |most, g| most.max(g.abs()));
+        for at in (0..x.len()).step_by(53) {
+            let mut slope = |step: f32| {
+                let mut loss = |step: f32| {
+                    let mut moved = x.clone();
+                    moved[at] += step;
+                    inverse.differentiate(&moved, 2, Target::Images(&target), &mut ignored).unwrap()
+                };
+                (loss(step) - loss(-step)) / (2.0 * step)
             };
-            let step = 2e-3;
-            let found = (loss(step) - loss(-step)) / (2.0 * f64::from(step));
-            let expected: f64 = gradient.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
-            let scale: f64 = gradient.iter().map(|&g| f64::from(g * g)).sum::<f64>().sqrt();
-            // Kinks of ReLUs and maxima lie within the step.
-            assert!(
-                (found - expected).abs() < 0.05 * scale.max(expected.abs()) + 1e-4,
-                "{net}: {found} {expected} {scale}"
-            );
+            // Kinks of ReLUs and maxima lie within long steps, and short ones are lost in rounding: one of them is near.
+            let slopes = [3e-2, 1e-2, 3e-3].map(&mut slope);
+            let near = slopes.iter().any(|found| (found - gradient[at]).abs() < 0.03 * largest);
+            assert!(near, "{net} {at}: {slopes:?} {} {largest}", gradient[at]);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod main_job;
 mod own_images;
+mod own_net;
 mod score;
 mod search;
 mod support;

@@ -167,10 +167,10 @@ fn from_budget_to_running_package() {
     assert_eq!(manifest["design"]["split"], found["design"]["split"]);
 
     // A changed package is refused.
-    let mut net = std::fs::read(space.path("package/local_net.safetensors")).unwrap();
+    let mut net = std::fs::read(space.path("package/local_net.onnx")).unwrap();
     let last = net.len() - 1;
     net[last] ^= 1;
-    std::fs::write(space.path("package/local_net.safetensors"), net).unwrap();
+    std::fs::write(space.path("package/local_net.onnx"), net).unwrap();
     let damaged = space.run(&["features", "package", "picture.png"]);
     assert_eq!(damaged.status.code(), Some(2));
     assert!(stderr(&damaged).contains("hash"), "{}", stderr(&damaged));

@@ -45,7 +45,8 @@ impl Proposal {
             preprocess = Some(entry);
             file.preprocess = Some(entry.preprocess());
         } else {
-            let known = args.architecture.clone().map_or_else(|| Architecture::vgg16().name().to_owned(), |name| name);
+            let vgg16 = || Architecture::vgg16().name().to_owned();
+            let known = args.architecture.clone().unwrap_or_else(vgg16);
             file.architecture = Some(known);
             preprocess = args.preprocess.or(preprocess);
             file.preprocess = args.preprocess.map(PreprocessName::preprocess);

@@ -30,18 +30,17 @@ impl Graph {
         let consumers = self.consumers();
         let runnable =
             self.nodes.iter().take_while(|node| !matches!(node.op, Op::Unsupported(_) | Op::Flatten { .. })).count();
-        let mut names = HashSet::new();
         let mut cuts: Vec<Cut> = Vec::new();
         let mut farthest = 0;
-        for at in 0..runnable {
+        for (at, (node, consumers)) in self.nodes.iter().zip(&consumers).enumerate().take(runnable) {
             let bridges = farthest <= at;
-            farthest = consumers[at].iter().copied().fold(farthest, usize::max);
-            if !bridges || matches!(self.nodes[at].op, Op::Input(_) | Op::Pad { .. } | Op::Select(_)) {
+            farthest = consumers.iter().copied().fold(farthest, usize::max);
+            if !bridges || matches!(node.op, Op::Input(_) | Op::Pad { .. } | Op::Select(_)) {
                 continue;
             }
-            if let Op::Activation(activation) = self.nodes[at].op
+            if let Op::Activation(activation) = node.op
                 && let Some(last) = cuts.last_mut()
-                && last.end == self.nodes[at].inputs[0]
+                && last.end == node.inputs[0]
                 && last.activation.is_none()
                 && !matches!(self.nodes[last.tap].op, Op::Pool(Pool { .. }))
             {
@@ -49,13 +48,11 @@ impl Graph {
                 last.activation = Some(activation);
                 continue;
             }
-            let mut name = tidy(&self.nodes[at].name).unwrap_or_else(|| format!("{}_{at}", self.nodes[at].op.name()));
-            while !names.insert(name.clone()) {
-                name.push('\'');
-            }
-            let mixable = matches!(self.nodes[at].op, Op::Conv(Conv { groups: 1, .. }));
+            let name = tidy(&node.name).unwrap_or_else(|| format!("{}_{at}", node.op.name()));
+            let mixable = matches!(node.op, Op::Conv(Conv { groups: 1, .. }));
             cuts.push(Cut { name, tap: at, end: at, activation: None, mixable });
         }
+        name_apart(&mut cuts);
         cuts
     }
 
@@ -68,6 +65,23 @@ impl Graph {
     }
 }
 
+/// Drops a beginning that all names have in common, as Keras writes the model's own, and makes them differ.
+fn name_apart(cuts: &mut [Cut]) {
+    let beginning = |cut: &Cut| cut.name.split_once('.').map(|(first, _)| first.to_owned());
+    if let Some(common) = cuts.first().and_then(beginning)
+        && cuts.len() > 1
+        && cuts.iter().all(|cut| beginning(cut).as_ref() == Some(&common))
+    {
+        cuts.iter_mut().for_each(|cut| cut.name = cut.name[common.len() + 1..].to_owned());
+    }
+    let mut names = HashSet::new();
+    for cut in cuts {
+        while !names.insert(cut.name.clone()) {
+            cut.name.push('\'');
+        }
+    }
+}
+
 /// `/layer1/layer1.0/conv1/Conv_output_0` is `layer1.0.conv1`; `None` where nothing readable is left.
 fn tidy(name: &str) -> Option<String> {
     let name = name.strip_suffix("_output_0").or(name.strip_suffix(":0")).unwrap_or(name);
@@ -76,9 +90,10 @@ fn tidy(name: &str) -> Option<String> {
     for (at, part) in parts.iter().enumerate() {
         let repeated = parts.get(at + 1).is_some_and(|next| next.starts_with(&format!("{part}.")));
         let last = at + 1 == parts.len();
-        let operation =
-            last && at > 0 && matches!(part.split('_').next(), Some("Conv" | "BatchNormalization" | "Gemm"));
-        if !repeated && !operation {
+        let known = |op: &str| matches!(op, "Conv" | "Conv2D" | "BiasAdd" | "BatchNormalization" | "Gemm");
+        let operation = last && at > 0 && part.split('_').next().is_some_and(known);
+        let doubled = last && at > 0 && parts[at - 1].eq_ignore_ascii_case(part);
+        if !repeated && !operation && !doubled {
             kept.push(if last { part.to_lowercase() } else { (*part).to_owned() });
         }
     }
@@ -99,6 +114,8 @@ mod tests {
             ("/layer1/layer1.0/Add_output_0", Some("layer1.0.add")),
             ("/features/features.3/Conv_output_0", Some("features.3")),
             ("resnet/block 1/Relu:0", Some("resnet.block_1.relu")),
+            ("functional_1/block2_conv1_1/BiasAdd:0", Some("functional_1.block2_conv1_1")),
+            ("/maxpool/MaxPool_output_0", Some("maxpool")),
             ("Conv_0", Some("conv_0")),
             ("conv3_1", Some("conv3_1")),
             ("123", None),

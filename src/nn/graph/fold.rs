@@ -76,6 +76,10 @@ impl Graph {
         let mut graph = self.clone();
         graph.nodes[from].op = op;
         graph.nodes[from].output = graph.nodes[at].output.clone();
+        // What prepares a convolution's input is called as the convolution.
+        if matches!(graph.nodes[at].op, Op::Conv(_)) {
+            graph.nodes[from].name = graph.nodes[at].name.clone();
+        }
         // What took the second node's output takes the first one's.
         graph.nodes[at].inputs = vec![from];
         let keep: Vec<bool> = (0..graph.nodes.len()).map(|node| node != at).collect();
