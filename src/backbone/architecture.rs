@@ -169,9 +169,26 @@ impl Architecture {
     /// As [`shape`](Self::shape).
     pub fn cost(self, layer: &Layer, input_side: usize, depth: usize) -> Result<GraphCost, BackboneError> {
         self.shape(layer, input_side)?;
+        Ok(self.local_structure(layer, depth)?.cost(input_side, input_side)?)
+    }
+
+    /// The operations of the prefix up to `layer` with `depth` of its channels, the first ones.
+    ///
+    /// # Errors
+    /// [`BackboneError::Graph`] for more channels than the layer has.
+    pub fn local_structure(self, layer: &Layer, depth: usize) -> Result<Graph, BackboneError> {
         let channels: Vec<u16> = (0..depth).map(|channel| channel as u16).collect();
-        let local = self.structure().local(&layer.cut(), &Keep::Channels(&channels))?;
-        Ok(local.cost(input_side, input_side)?)
+        Ok(self.structure().local(&layer.cut(), &Keep::Channels(&channels))?)
+    }
+
+    /// What tells the speed of its local nets on images of `input_side` from that of others: a hash of all operations and shapes,
+    /// whatever the weights and names.
+    ///
+    /// # Errors
+    /// [`BackboneError::Graph`] for images that it can't take.
+    pub fn fingerprint(self, input_side: usize) -> Result<String, BackboneError> {
+        let outline = self.structure().outline(input_side, input_side)?;
+        Ok(format!("{:.16}", blake3::hash(outline.as_bytes()).to_hex()))
     }
 
     /// Multiply-accumulates per image of `input_side` from the pixels to all channels of `layer`.
@@ -319,6 +336,17 @@ mod tests {
         assert_eq!(conv3_1.output.len(), 56 * 56 * 16);
         // conv1_2's input and output.
         assert_eq!(conv3_1.peak_values, 224 * 224 * 128);
+    }
+
+    #[test]
+    fn fingerprints_tell_nets_and_sides_apart() {
+        let known = |name| Architecture::known(name).unwrap();
+        let prints = [("vgg16", 32), ("vgg16", 64), ("vgg19", 32), ("resnet18", 32), ("resnet34", 32)]
+            .map(|(name, side)| known(name).fingerprint(side).unwrap());
+        for (at, print) in prints.iter().enumerate() {
+            assert_eq!(print.len(), 16);
+            assert!(!prints[..at].contains(print), "{at}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod error;
 mod fold;
 mod local;
 mod lower;
+mod outline;
 mod pads;
 mod quantise;
 mod run;
