@@ -6,6 +6,7 @@
 mod backbone_entry;
 mod budget_file;
 mod data_entry;
+mod profile_file;
 mod replay_file;
 mod space_file;
 mod yaml;
@@ -13,8 +14,11 @@ mod yaml;
 use std::path::{Path, PathBuf};
 
 pub use backbone_entry::{BackboneEntry, ColoursEntry, PreprocessEntry, PreprocessName, StandardisingEntry};
-pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, Objective, PrivacyBudget, PsnrBudget, Strategy};
+pub use budget_file::{
+    Attacker, BudgetFile, Effort, EffortLevel, LatencyBudget, Objective, PrivacyBudget, PsnrBudget, Strategy,
+};
 pub use data_entry::{ArraysEntry, DataEntry, DataFormat, DuplicatesEntry, LabelsEntry, PartEntry, SplitEntry};
+pub use profile_file::{LatencyCurve, MachineEntry, ProfileFile, SpreadEntry};
 pub use replay_file::{ConstraintEntry, Goal, ObjectiveEntry, ReplayFile, Scale};
 pub use space_file::{FloatPrecision, MOST_WEIGHT, PrecisionEntry, SelectionsEntry, SpaceFile, WeightsPrecision};
 

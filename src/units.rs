@@ -124,6 +124,11 @@ const BYTES: Notation = Notation {
     ],
 };
 const DECIBEL: Notation = Notation { quantity: "a PSNR", example: "18 dB", units: &[("dB", 1.0)] };
+const LATENCY: Notation = Notation {
+    quantity: "a latency",
+    example: "5 ms",
+    units: &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)],
+};
 const MINUTES: Notation =
     Notation { quantity: "a duration", example: "20 min", units: &[("s", 1.0), ("min", 60.0), ("h", 3600.0)] };
 
@@ -180,6 +185,23 @@ impl fmt::Display for Decibel {
     }
 }
 
+/// What one image takes, in nanoseconds, written `5 ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Latency(pub u64);
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = self.0 as f64;
+        let text = match self.0 {
+            0..1_000 => format!("{} ns", self.0),
+            1_000..1_000_000 => format!("{} us", trimmed(n / 1e3, 1)),
+            1_000_000..1_000_000_000 => format!("{} ms", trimmed(n / 1e6, 3)),
+            _ => format!("{} s", trimmed(n / 1e9, 3)),
+        };
+        f.pad(&text)
+    }
+}
+
 /// A duration in seconds, written `20 min`.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Duration(pub f64);
@@ -213,6 +235,13 @@ impl FromStr for Decibel {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         DECIBEL.parse(text).map(Self)
+    }
+}
+
+impl FromStr for Latency {
+    type Err = QuantityError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        LATENCY.parse(text).map(|n| Self(n.round() as u64))
     }
 }
 
@@ -260,14 +289,14 @@ macro_rules! quantity_serde {
             }
         }
         impl Serialize for $quantity {
-            /// The number in base units (MACs, bytes, decibels, seconds).
+            /// The number in base units (MACs, bytes, decibels, nanoseconds, seconds).
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 self.0.serialize(serializer)
             }
         }
     )*};
 }
-quantity_serde!(Macs, Bytes, Decibel, Duration);
+quantity_serde!(Macs, Bytes, Decibel, Latency, Duration);
 
 /// A share of the whole, as `0.95` or `95 %`; for `deserialize_with`.
 ///
@@ -315,6 +344,9 @@ mod tests {
         assert_eq!("2e3 B".parse(), Ok(Bytes(2_000)));
         assert_eq!("18 dB".parse(), Ok(Decibel(18.0)));
         assert_eq!("20 min".parse(), Ok(Duration(1200.0)));
+        assert_eq!("5 ms".parse(), Ok(Latency(5_000_000)));
+        assert_eq!("800us".parse(), Ok(Latency(800_000)));
+        assert_eq!("0.2 s".parse(), Ok(Latency(200_000_000)));
     }
 
     #[test]
@@ -324,6 +356,9 @@ mod tests {
         }
         for bytes in [17, 307_200, 1_048_576, 3 << 30] {
             assert_eq!(Bytes(bytes).to_string().parse(), Ok(Bytes(bytes)));
+        }
+        for nanoseconds in [640, 999_900, 1_234_000, 5_000_000, 1_500_000_000] {
+            assert_eq!(Latency(nanoseconds).to_string().parse(), Ok(Latency(nanoseconds)));
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, relative_to, yaml};
-use crate::units::{self, Bytes, Decibel, Duration, Macs};
+use crate::units::{self, Bytes, Decibel, Duration, Latency, Macs};
 
 /// A validated budget file.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct BudgetFile {
     pub memory: Option<Bytes>,
     /// Largest upload per image.
     pub upload: Option<Bytes>,
+    /// Largest latency on the device.
+    pub latency: Option<LatencyBudget>,
     /// Largest leakage.
     pub privacy: PrivacyBudget,
     /// What is sought.
@@ -36,6 +38,16 @@ pub struct BudgetFile {
     pub strategy: Strategy,
     /// How much to measure.
     pub effort: Effort,
+}
+
+/// A bound on what the local net takes on the device.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "expected a bound and a profile, such as {max: 5 ms, profile: device.yaml}")]
+pub struct LatencyBudget {
+    /// Largest median latency of an image.
+    pub max: Latency,
+    /// The device's profile, as `privynet profile` writes it.
+    pub profile: PathBuf,
 }
 
 /// Bounds on what the attacker recovers.
@@ -236,6 +248,7 @@ struct Raw {
     storage: Option<Bytes>,
     memory: Option<Bytes>,
     upload: Option<Bytes>,
+    latency: Option<LatencyBudget>,
     privacy: PrivacyBudget,
     #[serde(default = "default_effort")]
     effort: RawEffort,
@@ -322,6 +335,7 @@ impl BudgetFile {
             ("storage", raw.storage.map(|b| b.0)),
             ("memory", raw.memory.map(|b| b.0)),
             ("upload", raw.upload.map(|b| b.0)),
+            ("latency.max", raw.latency.as_ref().map(|b| b.max.0)),
         ] {
             if bound == Some(0) {
                 return Err(error(
@@ -371,6 +385,9 @@ impl BudgetFile {
             storage: raw.storage,
             memory: raw.memory,
             upload: raw.upload,
+            latency: raw
+                .latency
+                .map(|latency| LatencyBudget { profile: relative_to(path, &latency.profile), ..latency }),
             privacy: raw.privacy,
             objective: raw.objective,
             strategy: raw.strategy,
@@ -420,6 +437,9 @@ mod tests {
         assert_eq!(budget.effort.level, EffortLevel::Quick);
         let numbers = read(&GOOD.replace("effort: quick", "effort: {evaluations: 12, minutes: 3}"));
         assert_eq!(numbers.unwrap().effort.minutes, Some(Duration(180.0)));
+        let timed = read(&GOOD.replace("seed: 7", "latency: {max: 5 ms, profile: device.yaml}")).unwrap();
+        let latency = LatencyBudget { max: Latency(5_000_000), profile: "spaces/demo/device.yaml".into() };
+        assert_eq!(timed.latency, Some(latency));
     }
 
     #[test]
@@ -431,6 +451,10 @@ mod tests {
             ("30 MMAC", ".nan", vec!["budget.yaml:4", "finite"]),
             ("30 MMAC", "0 MAC", vec!["compute", "nothing"]),
             ("300 KiB", "300 dB", vec!["budget.yaml:5", "`dB`", "KiB"]),
+            ("seed: 7", "latency: 5 ms", vec!["budget.yaml:2", "latency", "profile: device.yaml}"]),
+            ("seed: 7", "latency: {max: 5 ms}", vec!["latency", "missing field `profile`"]),
+            ("seed: 7", "latency: {max: 5, profile: d.yaml}", vec!["latency.max", "`5` has no unit", "5 ms"]),
+            ("seed: 7", "latency: {max: 0 ms, profile: d.yaml}", vec!["latency.max: 0", "nothing"]),
             ("18 dB", "loud", vec!["budget.yaml:7", "psnr.mean", "`loud`", "18 dB"]),
             ("confidence: 0.9", "confidence: 95", vec!["privacy.confidence: 95", "0.95"]),
             ("confidence: 0.9", "confidence: sure", vec!["privacy: confidence", "`sure`", "95 %"]),
