@@ -107,6 +107,9 @@ pub struct Budgets {
     pub memory: Option<u64>,
     /// Bytes of features per image.
     pub upload: Option<u64>,
+    /// Nanoseconds that an image takes on the profiled device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<u64>,
     /// Bounds on leakage.
     pub privacy: Vec<MetricBound>,
     /// Joint probability with which the leakage bounds must hold.
@@ -159,6 +162,9 @@ pub struct CostRecord {
     pub peak_memory: u64,
     /// Bytes of features per image.
     pub upload_bytes: u64,
+    /// Nanoseconds that an image takes on the profiled device, where the budget names a profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ns: Option<u64>,
 }
 
 impl From<Cost> for CostRecord {
@@ -169,6 +175,7 @@ impl From<Cost> for CostRecord {
             parameters: cost.parameters,
             peak_memory: cost.peak_memory.0,
             upload_bytes: cost.upload_bytes.0,
+            latency_ns: cost.latency.map(|latency| latency.0),
         }
     }
 }
@@ -382,5 +389,6 @@ impl Record {
             && within(b.storage, design.cost.bytes)
             && within(b.memory, design.cost.peak_memory)
             && within(b.upload, design.cost.upload_bytes)
+            && within(b.latency, design.cost.latency_ns.unwrap_or(u64::MAX))
     }
 }

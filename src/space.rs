@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Architecture, Layer};
-use crate::config::{ConfigError, PrecisionEntry, SpaceFile};
+use crate::config::{ConfigError, PrecisionEntry, ProfileFile, SpaceFile};
 use crate::measurement::DesignId;
 
 pub use candidate::Candidate;
@@ -204,6 +204,24 @@ impl Space {
         })
     }
 
+    /// The space with every cost's latency, from a profile of its net for images of its side.
+    ///
+    /// # Errors
+    /// [`ConfigError::Field`] for a profile of another net or of images of another side, one without a split of this space, or
+    /// with fewer channels there than a design has: the profile's file, the field, and how to make one that fits.
+    pub fn timed(mut self, profile: &ProfileFile) -> Result<Self, ConfigError> {
+        profile.check(self.architecture, self.image_side.unwrap_or_default(), &self.path)?;
+        for (layer, depths) in &self.splits {
+            for depth in depths {
+                let latency = profile.latency(layer.name, *depth, &self.path)?;
+                if let Some(cost) = self.costs.get_mut(&(layer.index, *depth)) {
+                    cost.latency = Some(latency);
+                }
+            }
+        }
+        Ok(self)
+    }
+
     /// The backbone's architecture.
     pub fn architecture(&self) -> Architecture {
         self.architecture
@@ -217,6 +235,12 @@ impl Space {
     /// How channels may be chosen.
     pub fn selections(&self) -> &[Selection] {
         &self.selections
+    }
+
+    /// The output channel counts at the layer `split`, ascending; none where there is no split.
+    pub fn depths(&self, split: &str) -> &[usize] {
+        let of = self.splits.iter().find(|(layer, _)| layer.name == split);
+        of.map_or(&[], |(_, depths)| depths)
     }
 
     /// The largest output channel count at the layer `split`; 0 where there is no split.

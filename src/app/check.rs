@@ -20,7 +20,7 @@ const FEW_IMAGES: usize = 1_000;
 
 pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
     let budget = BudgetFile::read(&args.budget)?;
-    let assets = setup::assets(&budget.space, &args.assets, None)?;
+    let assets = setup::study_assets(&budget, &args.assets)?;
     setup::enough_images(&budget, &assets)?;
     let budgets = setup::exact_budgets(&budget);
     let admission = setup::admission(&assets.space, &budgets);

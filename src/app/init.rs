@@ -232,6 +232,7 @@ fn budget(costs: &[Cost], evaluated: usize) -> String {
     let _ = writeln!(text, "compute: {} MMAC   # multiply-accumulates per image", most(|cost| cost.macs.0, 1_000_000));
     let _ = writeln!(text, "storage: {} MiB   # of the local net's parameters", most(|cost| cost.bytes.0, 1 << 20));
     let _ = writeln!(text, "upload: {} KiB   # of features per image", most(|cost| cost.upload_bytes.0, 1 << 10));
+    text.push_str("# latency: {max: 5 ms, profile: device.yaml}   # once `privynet profile` ran on the device\n");
     let bounded = if evaluated >= 200 { "{mean: 20 dB, p95: 28 dB}" } else { "{mean: 20 dB}" };
     let _ = writeln!(
         text,

@@ -28,7 +28,7 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     interrupt::install();
     let device = setup::machine(&args.machine)?;
     let budget = BudgetFile::read(&args.budget)?;
-    let assets = setup::assets(&budget.space, &args.assets, None)?;
+    let assets = setup::study_assets(&budget, &args.assets)?;
     setup::enough_images(&budget, &assets)?;
     let budgets = setup::exact_budgets(&budget);
     let admission = setup::admission(&assets.space, &budgets);
@@ -158,12 +158,18 @@ fn plan(budget: &BudgetFile, candidates: usize) -> Plan {
 /// Hashes of what determines a study's figures. Paths are not in them: the same files elsewhere are the same study.
 fn inputs(budget: &BudgetFile, assets: &Assets, provenance: &Provenance) -> Inputs {
     let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
+    let protocols = hash(&format!("{} on {}", Plan::of(budget.effort.level).fingerprint(), provenance.device));
+    // Another device's profile admits other designs.
+    let budget = match &assets.profile {
+        Some(profile) => format!("{}{}", budget.text, profile.text),
+        None => budget.text.clone(),
+    };
     Inputs {
-        budget: hash(&budget.text),
+        budget: hash(&budget),
         space: hash(&assets.file.text),
         data: provenance.data_hash.clone(),
         weights: provenance.weights_hash.clone(),
-        protocols: hash(&format!("{} on {}", Plan::of(budget.effort.level).fingerprint(), provenance.device)),
+        protocols,
     }
 }
 
@@ -225,6 +231,7 @@ fn budgets(budget: &BudgetFile) -> Budgets {
         storage: budget.storage.map(|b| b.0),
         memory: budget.memory.map(|b| b.0),
         upload: budget.upload.map(|b| b.0),
+        latency: budget.latency.as_ref().map(|b| b.max.0),
         privacy: setup::bounds(budget),
         confidence: budget.privacy.confidence,
         attacker: budget.privacy.attacker,

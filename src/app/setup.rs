@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::backbone::{Architecture, Backbone, Layer};
 use crate::cli::{AssetArgs, MachineArgs, ResourceArgs};
-use crate::config::{BudgetFile, SpaceFile, WeightsPrecision};
+use crate::config::{BudgetFile, ProfileFile, SpaceFile, WeightsPrecision};
 use crate::data::{self, ImageSet, Parts};
 use crate::exec::Lanes;
 use crate::features::FeatureCache;
@@ -23,6 +23,19 @@ pub(super) struct Assets {
     pub(super) space: Space,
     pub(super) parts: Parts,
     pub(super) backbone: Backbone,
+    /// The device's, where the budget names one.
+    pub(super) profile: Option<ProfileFile>,
+}
+
+/// What a study needs: as [`assets`], with the latencies of the device that the budget names.
+pub(super) fn study_assets(budget: &BudgetFile, args: &AssetArgs) -> Result<Assets, AppError> {
+    let profile = budget.latency.as_ref().map(|latency| ProfileFile::read(&latency.profile)).transpose()?;
+    let Assets { file, space, parts, backbone, .. } = assets(&budget.space, args, None)?;
+    let space = match &profile {
+        Some(profile) => space.timed(profile)?,
+        None => space,
+    };
+    Ok(Assets { file, space, parts, backbone, profile })
 }
 
 /// Reads a space, its images and its weights up to the deepest of `also` and the space's splits.
@@ -42,7 +55,7 @@ pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>) -> Resu
         WeightsPrecision::F32 => loaded,
         WeightsPrecision::Int8 => loaded.quantised(&calibration(&parts.training))?,
     };
-    Ok(Assets { file, space, parts, backbone })
+    Ok(Assets { file, space, parts, backbone, profile: None })
 }
 
 /// Training images spread over the part, by which weights of eight bits are chosen: `[n, side, side, 3]`.
@@ -95,9 +108,11 @@ pub(super) struct ExactBudget {
 
 /// The exact budgets that the user set.
 pub(super) fn exact_budgets(budget: &BudgetFile) -> Vec<ExactBudget> {
-    use crate::units::{Bytes, Macs};
+    use crate::units::{Bytes, Latency, Macs};
+    let latency = budget.latency.as_ref();
     let macs: fn(u64) -> String = |n| Macs(n).to_string();
     let bytes: fn(u64) -> String = |n| Bytes(n).to_string();
+    let time: fn(u64) -> String = |n| Latency(n).to_string();
     let exact =
         |name, limit: Option<u64>, used: fn(&Cost) -> u64, show| Some(ExactBudget { name, limit: limit?, used, show });
     [
@@ -105,6 +120,8 @@ pub(super) fn exact_budgets(budget: &BudgetFile) -> Vec<ExactBudget> {
         exact("storage", budget.storage.map(|b| b.0), |c| c.bytes.0, bytes),
         exact("memory", budget.memory.map(|b| b.0), |c| c.peak_memory.0, bytes),
         exact("upload", budget.upload.map(|b| b.0), |c| c.upload_bytes.0, bytes),
+        // What isn't timed fits no bound; a budget with a bound times every design.
+        exact("latency", latency.map(|b| b.max.0), |c| c.latency.map_or(u64::MAX, |latency| latency.0), time),
     ]
     .into_iter()
     .flatten()

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::measurement::Metric;
 use crate::record::{Budgets, CostRecord, DesignRecord, Record};
 use crate::search::{Relaxation, Status};
-use crate::units::{Bytes, Macs};
+use crate::units::{Bytes, Latency, Macs};
 
 /// The figures that are shown, in order.
 const FIGURES: [Metric; 6] =
@@ -42,12 +42,14 @@ pub(super) struct ExactUse {
 pub(super) fn exact_use(budgets: &Budgets, cost: &CostRecord) -> Vec<ExactUse> {
     let macs: fn(u64) -> String = |n| Macs(n).to_string();
     let bytes: fn(u64) -> String = |n| Bytes(n).to_string();
+    let time: fn(u64) -> String = |n| Latency(n).to_string();
     let budget = |name, used, limit: Option<u64>, show| Some(ExactUse { name, used, limit: limit?, show });
     [
         budget("compute", cost.macs, budgets.compute, macs),
         budget("storage", cost.bytes, budgets.storage, bytes),
         budget("memory", cost.peak_memory, budgets.memory, bytes),
         budget("upload", cost.upload_bytes, budgets.upload, bytes),
+        cost.latency_ns.and_then(|used| budget("latency", used, budgets.latency, time)),
     ]
     .into_iter()
     .flatten()

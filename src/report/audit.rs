@@ -280,6 +280,7 @@ mod tests {
             depth: 4,
             selection: "mixed-1".to_owned(),
             cost: CostRecord {
+                latency_ns: None,
                 macs: 100_000_000,
                 bytes: 1 << 20,
                 parameters: 1 << 19,

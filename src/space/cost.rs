@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::backbone::{Architecture, BackboneError, Layer};
 use crate::config::{PrecisionEntry, WeightsPrecision};
-use crate::units::{Bytes, Macs};
+use crate::units::{Bytes, Latency, Macs};
 
 /// Bytes of one activation while the local net runs (f32).
 const ACTIVATION_BYTES: u64 = 4;
@@ -22,6 +22,9 @@ pub struct Cost {
     pub peak_memory: Bytes,
     /// The features' size at the precision of the upload.
     pub upload_bytes: Bytes,
+    /// What an image takes on the profiled device; none where no profile is at hand.
+    #[serde(rename = "latency_ns", skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// Side of the uploaded feature map.
     #[serde(skip)]
     pub side: usize,
@@ -51,6 +54,7 @@ impl Cost {
             }),
             peak_memory: Bytes(cost.peak_values * ACTIVATION_BYTES),
             upload_bytes: Bytes(cost.output.len() as u64 * precision.features.bytes()),
+            latency: None,
             side: cost.output.height,
         })
     }
