@@ -11,6 +11,7 @@ mod insight;
 mod interrupt;
 mod measure;
 mod optimize;
+mod profile;
 mod progress;
 mod read_study;
 mod replay;
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<u8, AppError> {
         Command::Audit(args) => audit::run(&args),
         Command::Score(args) => score::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Show(args) => read_study::show(&args),
         Command::Report(args) => read_study::report(&args),
         Command::Export(args) => exported::export(&args),

@@ -59,6 +59,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Measure how fast this machine trains the nets of attack and task (half a minute)
     Bench(BenchArgs),
+    /// Measure what a space's local nets take on this machine, for `latency:` in a budget (run it on the device)
+    Profile(ProfileArgs),
 }
 
 /// Where the images and weights are, when not where the space says.
@@ -520,4 +522,34 @@ pub struct BenchArgs {
     /// Print one JSON object and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+/// `privynet profile`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  privynet profile --space space.yaml > device.yaml\n  \
+    privynet profile --space space.yaml --against device.yaml\n\n\
+    Needs neither images, where the space pads or resizes them or `--side` is given, nor weights, but of an ONNX file its \
+    structure. A budget uses the file by `latency: {max: 5 ms, profile: device.yaml}`.")]
+pub struct ProfileArgs {
+    /// The search space's file
+    #[arg(long, value_name = "FILE")]
+    pub space: PathBuf,
+    /// Side of the images in pixels, borders included; the space's own where absent
+    #[arg(long, value_name = "PIXELS")]
+    pub side: Option<usize>,
+    /// CPU threads that a local net runs on
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: usize,
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    pub seconds: f64,
+    /// Where the profile goes; printed where absent
+    #[arg(long, value_name = "FILE", conflicts_with = "against")]
+    pub out: Option<PathBuf>,
+    /// Instead: measure designs that this profile of this machine does not hold, and say how well it foretells them
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Images and weights.
+    #[command(flatten)]
+    pub assets: AssetArgs,
 }

@@ -9,7 +9,7 @@
 //! # What flows through the program
 //!
 //! ```text
-//! budget.yaml + space.yaml
+//! budget.yaml + space.yaml (+ device.yaml, which profile measured on the device)
 //!    └─ config ─► space ─► features ─► estimate ─► store ─► surrogate ─► solver ─► verify ─► report, export
 //! ```
 //!
@@ -44,6 +44,7 @@ pub mod metrics;
 pub mod mixing;
 pub mod nn;
 pub mod onnx;
+pub mod profile;
 pub mod protocol;
 pub mod proxy;
 pub mod record;

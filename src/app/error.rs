@@ -11,6 +11,7 @@ use crate::export::ExportError;
 use crate::features::FeatureError;
 use crate::metrics::MetricsError;
 use crate::nn::NnError;
+use crate::profile::ProfileError;
 use crate::report::ReportError;
 use crate::search::SearchError;
 use crate::space::Interrupted;
@@ -73,6 +74,9 @@ pub enum AppError {
     /// The export.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A profile of this machine.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// A table of designs.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -120,6 +124,7 @@ impl AppError {
             | Self::Exec(ExecError::Interrupted)
             | Self::Estimate(EstimateError::Interrupted)
             | Self::Features(FeatureError::Interrupted)
+            | Self::Profile(ProfileError::Interrupted)
             | Self::Enumeration(Interrupted) => exit::INTERRUPTED,
             _ => exit::BAD_INPUT,
         }
