@@ -7,6 +7,7 @@ mod backbone_entry;
 mod budget_file;
 mod data_entry;
 mod replay_file;
+mod schema;
 mod space_file;
 mod yaml;
 
@@ -16,6 +17,7 @@ pub use backbone_entry::{BackboneEntry, ColoursEntry, PreprocessEntry, Preproces
 pub use budget_file::{Attacker, BudgetFile, Effort, EffortLevel, Objective, PrivacyBudget, PsnrBudget, Strategy};
 pub use data_entry::{ArraysEntry, DataEntry, DataFormat, DuplicatesEntry, LabelsEntry, PartEntry, SplitEntry};
 pub use replay_file::{ConstraintEntry, Goal, ObjectiveEntry, ReplayFile, Scale};
+pub use schema::{FileKind, schema};
 pub use space_file::{FloatPrecision, MOST_WEIGHT, PrecisionEntry, SelectionsEntry, SpaceFile, WeightsPrecision};
 
 /// A file that can't be used.

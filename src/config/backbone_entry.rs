@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema;
 use crate::backbone::{BackboneError, BackboneFile, Preprocess};
 
 /// The pre-trained net of a space: a known architecture with weights, or an ONNX file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneEntry {
     /// A known architecture's name; left out for an ONNX file.
+    #[schemars(schema_with = "schema::architecture")]
     pub architecture: Option<String>,
     /// A safetensors file, or an ONNX file.
     pub weights: PathBuf,
@@ -22,7 +25,7 @@ pub struct BackboneEntry {
 }
 
 /// How pixels become a net's input: a usual way by name, or mean and spread of pixels from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected imagenet, caffe, unit, symmetric, bytes, or {mean: [R, G, B], std: [R, G, B]}")]
 pub enum PreprocessEntry {
     /// A usual one.
@@ -32,18 +35,18 @@ pub enum PreprocessEntry {
 }
 
 /// The usual ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PreprocessName {
-    /// [`Preprocess::IMAGENET`].
+    /// Pixels from 0 to 1 less the mean of ImageNet's, divided by their spread: torchvision's and timm's usual way
     Imagenet,
-    /// [`Preprocess::CAFFE`].
+    /// Bytes, blue before green before red, less the mean of ImageNet's
     Caffe,
-    /// [`Preprocess::UNIT`].
+    /// From 0 to 1
     Unit,
-    /// [`Preprocess::SYMMETRIC`].
+    /// From -1 to 1
     Symmetric,
-    /// [`Preprocess::BYTES`].
+    /// Bytes as they are, from 0 to 255
     Bytes,
 }
 
@@ -72,7 +75,7 @@ impl PreprocessName {
 }
 
 /// Mean and spread by colour, of pixels from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StandardisingEntry {
     /// Of red, green and blue.
@@ -82,7 +85,7 @@ pub struct StandardisingEntry {
 }
 
 /// The order of colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ColoursEntry {
     /// Red, green, blue.

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackboneEntry, ConfigError, DataEntry, relative_to, yaml};
+use super::{BackboneEntry, ConfigError, DataEntry, relative_to, schema, yaml};
 use crate::backbone::Architecture;
 use crate::data::PartsSpec;
 
 /// A search space as written; paths are made relative to the working folder.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "PrivyNet search space", description = "The designs that a study chooses from, and the images.")]
 pub struct SpaceFile {
     /// Where it was read.
     #[serde(skip)]
@@ -22,6 +24,7 @@ pub struct SpaceFile {
     /// The pre-trained net.
     pub backbone: BackboneEntry,
     /// Where a split is allowed, and the output channel counts to try there.
+    #[schemars(schema_with = "schema::splits")]
     pub splits: BTreeMap<String, Vec<usize>>,
     /// How channels are chosen.
     pub selections: SelectionsEntry,
@@ -36,8 +39,9 @@ pub struct SpaceFile {
 pub const MOST_WEIGHT: f64 = 100.0;
 
 /// Channel selections to try at every split and depth.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(extend("minProperties" = 1))]
 pub struct SelectionsEntry {
     /// The first channels in the order of the layer.
     #[serde(default)]
@@ -47,24 +51,29 @@ pub struct SelectionsEntry {
     pub fisher: bool,
     /// This many uniform draws.
     #[serde(default)]
+    #[schemars(range(max = 1_000_000))]
     pub random: u32,
     /// This many draws from what is left once the worst channels by Fisher score are dropped.
     #[serde(default)]
+    #[schemars(range(max = 1_000_000))]
     pub pruned_random: u32,
     /// For each of these weights the set that separates the classes best, less the weight times what it leaks.
     #[serde(default)]
+    #[schemars(inner(range(min = 0.0, max = MOST_WEIGHT)))]
     pub balanced: Vec<f64>,
     /// For each of these weights the linear combinations of all channels that separate the classes best where what leaks
     /// counts as noise.
     #[serde(default)]
+    #[schemars(inner(range(min = 0.0, max = MOST_WEIGHT)))]
     pub mixed: Vec<f64>,
     /// The same, with a ReLU after them.
     #[serde(default)]
+    #[schemars(inner(range(min = 0.0, max = MOST_WEIGHT)))]
     pub mixed_relu: Vec<f64>,
 }
 
 /// Number format of parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightsPrecision {
     /// Eight bits for the weights of convolutions, with a scale for each output channel, calibrated on training images; biases and
@@ -77,7 +86,7 @@ pub enum WeightsPrecision {
 }
 
 /// Number format of features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FloatPrecision {
     /// IEEE half precision.
@@ -97,7 +106,7 @@ impl FloatPrecision {
 }
 
 /// Precision on the device and on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrecisionEntry {
     /// Of the stored parameters of the local net.

@@ -4,6 +4,7 @@ mod bad_input;
 mod main_job;
 mod own_images;
 mod own_net;
+mod schema;
 mod score;
 mod search;
 mod support;
