@@ -63,7 +63,7 @@ fn plain(schema: &mut Schema) {
     if let Some(Value::Object(members)) = schema.get_mut("default") {
         members.retain(|_, value| !value.is_null());
     }
-    if matches!(schema.get("default"), Some(Value::Null)) || schema.get("default") == Some(&json!({})) {
+    if schema.get("default").is_some_and(|default| [json!(null), json!({}), json!("")].contains(default)) {
         schema.remove("default");
     }
 }
@@ -71,6 +71,11 @@ fn plain(schema: &mut Schema) {
 /// `architecture` of a backbone: those known are proposed, and any other is an error.
 pub(super) fn architecture(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": Architecture::names()})
+}
+
+/// `weights` of a backbone; not the empty path that it has in memory before it is fetched.
+pub(super) fn weights(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1})
 }
 
 /// `splits`: channel counts by layer, whose names the net has.

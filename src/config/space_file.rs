@@ -131,6 +131,15 @@ impl SpaceFile {
         self.backbone.file().architecture().map_err(failed)
     }
 
+    /// Fetches the backbone's file if it is the hub's and not in the cache; until then there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError::Backbone`], which says what to do without a network.
+    pub fn fetch(&mut self) -> Result<(), ConfigError> {
+        let failed = |error| ConfigError::Backbone { path: self.path.clone(), error: Box::new(error) };
+        self.backbone.fetch().map_err(failed)
+    }
+
     /// What the data loader is to read.
     pub fn parts(&self) -> PartsSpec {
         self.data.parts()
@@ -142,12 +151,19 @@ impl SpaceFile {
     /// [`ConfigError`] with the file, the line or field, the value and what is accepted.
     pub fn read(path: &Path, weights: Option<&Path>, data: Option<&Path>) -> Result<Self, ConfigError> {
         let (mut space, text) = yaml::read::<Self>(path)?;
+        let backbone = &mut space.backbone;
         space.path = path.to_owned();
         space.text = text;
-        space.backbone.weights = match weights {
-            Some(path) => path.to_owned(),
-            None => relative_to(path, &space.backbone.weights),
-        };
+        match weights {
+            Some(path) => {
+                backbone.weights = path.to_owned();
+                (backbone.hub, backbone.file, backbone.revision) = (None, None, None);
+            }
+            None if backbone.hub.is_none() && !backbone.weights.as_os_str().is_empty() => {
+                backbone.weights = relative_to(path, &backbone.weights);
+            }
+            None => {}
+        }
         space.data.path = match data {
             Some(path) => path.to_owned(),
             None => relative_to(path, &space.data.path),
@@ -161,7 +177,7 @@ impl SpaceFile {
             ConfigError::field(&self.path, field, value.to_string(), problem)
         };
         if let Some((field, value, problem)) = self.backbone.problem() {
-            return Err(error(field.to_owned(), &value, problem));
+            return Err(error(format!("backbone.{field}"), &value, problem));
         }
         if self.splits.is_empty() {
             return Err(error(

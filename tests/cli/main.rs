@@ -1,6 +1,7 @@
 //! The program as its users run it, on a tiny space with the real weights.
 
 mod bad_input;
+mod hub;
 mod main_job;
 mod own_images;
 mod own_net;

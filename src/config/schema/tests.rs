@@ -84,6 +84,8 @@ fn typical_mistakes_are_refused_as_the_parser_refuses_them() {
                 ("  format: image-folder\n", ""),
                 ("vgg16", "vgg61"),
                 ("imagenet", "imagnet"),
+                ("weights: w.safetensors, ", ""),
+                ("weights: w.safetensors", "hub: a/b, weights: w.safetensors"),
                 ("preprocess: imagenet", "preprocess: {mean: [0, 0], std: [1, 1, 1]}"),
                 ("colours: rgb", "colours: grb"),
                 ("[4, 8]", "[0]"),
@@ -156,6 +158,31 @@ fn typical_mistakes_are_refused_as_the_parser_refuses_them() {
                 assert!(parse(kind, &broken).is_err(), "{kind:?}: the parser accepts `{to}`");
             }
         }
+    }
+}
+
+#[test]
+fn what_may_be_left_out_or_written_otherwise_is_accepted_as_by_the_parser() {
+    let known = "{architecture: vgg16, weights: w.safetensors, preprocess: imagenet, colours: rgb}";
+    for (kind, good, from, to) in [
+        (FileKind::Space, SPACE, known, "{weights: net.onnx, preprocess: {mean: [0, 0, 0], std: [1, 1, 1]}}"),
+        (FileKind::Space, SPACE, known, "{hub: a/b, file: net.onnx, revision: v1, preprocess: unit}"),
+        (FileKind::Space, SPACE, known, "{architecture: resnet18, hub: a/b}"),
+        (FileKind::Space, SPACE, "precision: {weights: f16}\n", ""),
+        (FileKind::Space, SPACE, ", fit: crop", ""),
+        (FileKind::Budget, BUDGET, "{level: quick, minutes: 20}", "thorough"),
+        (FileKind::Budget, BUDGET, "effort: {level: quick, minutes: 20}\n", ""),
+        (FileKind::Budget, BUDGET, "psnr: {mean: 24 dB}", "ssim: 0.5"),
+        (FileKind::Budget, BUDGET, "95 %", "0.95"),
+        (FileKind::Budget, BUDGET, "  confidence: 95 %\n", ""),
+        (FileKind::Budget, BUDGET, "1 MiB", "1.5 mib"),
+        (FileKind::Replay, REPLAY, "strategy: random\n", ""),
+        (FileKind::Replay, REPLAY, ", exact: true", ""),
+    ] {
+        let text = good.replacen(from, to, 1);
+        assert_ne!(text, good, "{from}");
+        validator(kind).validate(&value(&text)).unwrap_or_else(|error| panic!("{to}: {error}"));
+        parse(kind, &text).unwrap();
     }
 }
 
