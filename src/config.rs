@@ -9,6 +9,7 @@ mod data_entry;
 mod replay_file;
 mod schema;
 mod space_file;
+mod splits;
 mod yaml;
 
 use std::path::{Path, PathBuf};

@@ -1,8 +1,11 @@
 //! The pre-trained net of a space.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::schema;
@@ -38,13 +41,37 @@ pub struct BackboneEntry {
 }
 
 /// How pixels become a net's input: a usual way by name, or mean and spread of pixels from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected imagenet, caffe, unit, symmetric, bytes, or {mean: [R, G, B], std: [R, G, B]}")]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum PreprocessEntry {
     /// A usual one.
     Named(PreprocessName),
     /// `(x − mean) / std`.
     Standardising(StandardisingEntry),
+}
+
+/// Written by hand because an untagged enum would swallow the reason of a refusal, and its field.
+impl<'de> Deserialize<'de> for PreprocessEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = PreprocessEntry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("imagenet, caffe, unit, symmetric, bytes, or {mean: [R, G, B], std: [R, G, B]}")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<PreprocessEntry, E> {
+                let named = PreprocessName::deserialize(de::value::StrDeserializer::<E>::new(name));
+                named.map(PreprocessEntry::Named).map_err(|_| E::invalid_value(Unexpected::Str(name), &self))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PreprocessEntry, A::Error> {
+                StandardisingEntry::deserialize(MapAccessDeserializer::new(map)).map(PreprocessEntry::Standardising)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// The usual ways.

@@ -42,7 +42,7 @@ pub struct BudgetFile {
 
 /// Bounds on what the attacker recovers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {psnr: {mean: 18 dB}}")]
 #[schemars(extend("anyOf" = [{"required": ["psnr"]}, {"required": ["ssim"]}]))]
 pub struct PrivacyBudget {
     /// Bounds on the PSNR of the attacker's reconstructions.
@@ -67,7 +67,7 @@ pub struct PrivacyBudget {
 /// Whoever knows the local net makes pairs by running it on his images, so that a number of pairs limits only one who doesn't. Not
 /// knowing its channels helps against him only where he has none: one pair betrays them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "keys and values such as {knows_local_net: true}")]
 pub struct Attacker {
     /// (feature, image) pairs that he holds; as many as there are training images where absent.
     pub pairs: Option<usize>,
@@ -145,7 +145,7 @@ impl Attacker {
 
 /// Bounds on PSNR over evaluation images.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {mean: 18 dB, p95: 21 dB}")]
 pub struct PsnrBudget {
     /// Bound on the mean.
     #[serde(default)]

@@ -43,7 +43,7 @@ pub enum LabelsEntry {
 
 /// The images of a space: three disjoint parts that are named, or drawn from one source by `split`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {format: image-folder, path: FOLDER}")]
 #[schemars(extend("oneOf" = [{"required": ["split"]}, {"required": ["training", "validation", "evaluation"]}]))]
 pub struct DataEntry {
     /// How images are stored.
@@ -96,7 +96,7 @@ pub enum DuplicatesEntry {
 
 /// Where the images of a part are (`folder`, `files`, or `images` and `labels`, by the format), and which are taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {folder: FOLDER}")]
 pub struct PartEntry {
     /// IDX or NumPy file of images.
     pub images: Option<PathBuf>,
@@ -127,7 +127,10 @@ pub struct ArraysEntry {
 
 /// How many images of one source each part gets, classes balanced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "keys and values such as {training: 4000, validation: 1000, evaluation: 2000}"
+)]
 pub struct SplitEntry {
     /// Training images.
     pub training: usize,
@@ -288,6 +291,11 @@ impl DataEntry {
                     format!("`to` must be a multiple of {SIDE_MULTIPLE} from {SIDE_MULTIPLE} to {MOST_SIDE}");
                 return error("resize", &resize.to, &accepted);
             }
+        }
+        if let Some(side) = self.pad_to
+            && (side == 0 || !side.is_multiple_of(SIDE_MULTIPLE))
+        {
+            return error("pad_to", &side, &format!("must be a multiple of {SIDE_MULTIPLE}, as nets take it"));
         }
         if self.labels.is_some() && self.format != DataFormat::Cifar100 {
             return error(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackboneEntry, ConfigError, DataEntry, relative_to, schema, yaml};
+use super::{BackboneEntry, ConfigError, DataEntry, relative_to, schema, splits, yaml};
 use crate::backbone::Architecture;
 use crate::data::PartsSpec;
 
@@ -24,6 +24,7 @@ pub struct SpaceFile {
     /// The pre-trained net.
     pub backbone: BackboneEntry,
     /// Where a split is allowed, and the output channel counts to try there.
+    #[serde(deserialize_with = "splits::read")]
     #[schemars(schema_with = "schema::splits")]
     pub splits: BTreeMap<String, Vec<usize>>,
     /// How channels are chosen.
@@ -40,7 +41,7 @@ pub const MOST_WEIGHT: f64 = 100.0;
 
 /// Channel selections to try at every split and depth.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "keys and values such as {first: true, random: 3}")]
 #[schemars(extend("minProperties" = 1))]
 pub struct SelectionsEntry {
     /// The first channels in the order of the layer.
@@ -107,7 +108,7 @@ impl FloatPrecision {
 
 /// Precision on the device and on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "keys and values such as {weights: f16, features: f16}")]
 pub struct PrecisionEntry {
     /// Of the stored parameters of the local net.
     pub weights: WeightsPrecision,

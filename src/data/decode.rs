@@ -18,7 +18,7 @@ const MOST_FILE_BYTES: u64 = 512 << 20;
 
 /// How images of any size become squares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {to: 64, fit: crop}")]
 pub struct Resize {
     /// Side of the square, pixels.
     #[schemars(range(min = 1, max = 1024))]
