@@ -17,6 +17,7 @@ mod read_study;
 mod replay;
 mod report_view;
 mod reuse;
+mod schema;
 mod score;
 mod setup;
 mod summary;
@@ -33,6 +34,7 @@ pub use error::{AppError, exit};
 pub fn run(cli: Cli) -> Result<u8, AppError> {
     match cli.command {
         Command::Init(args) => init::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Optimize(args) => optimize::run(&args),
         Command::Measure(args) => measure::run(&args),

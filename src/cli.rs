@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::Strategy;
+use crate::config::{FileKind, Strategy};
 use crate::measurement::Fidelity;
 use crate::space::Selection;
 use crate::units::Bytes;
@@ -33,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Write a first space and budget for a folder of images
     Init(InitArgs),
+    /// Print the JSON Schema of a file, by which editors complete and check it
+    Schema(SchemaArgs),
     /// Validate a budget and say what a study of it would do, without training
     Check(CheckArgs),
     /// Search, verify and report the best local net within a budget (the main job; run again to resume)
@@ -141,6 +143,19 @@ pub struct OutputArgs {
     /// Print nothing but errors
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// `privynet schema`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  privynet schema budget > budget.schema.json\n\nand as the first line of budget.yaml, for editors with the \
+    YAML language server (VS Code's YAML extension, Neovim, Helix, …):\n  # yaml-language-server: $schema=budget.schema.json\n\n\
+    Files made by `privynet init` have both."
+)]
+pub struct SchemaArgs {
+    /// Which file
+    #[arg(value_enum)]
+    pub file: FileKind,
 }
 
 /// `privynet check`.

@@ -8,7 +8,9 @@ mod budget_file;
 mod data_entry;
 mod profile_file;
 mod replay_file;
+mod schema;
 mod space_file;
+mod splits;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ pub use budget_file::{
 pub use data_entry::{ArraysEntry, DataEntry, DataFormat, DuplicatesEntry, LabelsEntry, PartEntry, SplitEntry};
 pub use profile_file::{LatencyCurve, MachineEntry, ProfileFile, SpreadEntry};
 pub use replay_file::{ConstraintEntry, Goal, ObjectiveEntry, ReplayFile, Scale};
+pub use schema::{FileKind, schema};
 pub use space_file::{FloatPrecision, MOST_WEIGHT, PrecisionEntry, SelectionsEntry, SpaceFile, WeightsPrecision};
 
 /// A file that can't be used.

@@ -4,6 +4,8 @@
 //! difference is a product that does not fit its device. Every quantity here is a newtype that parses
 //! `NUMBER UNIT`, refuses what is negative or not finite, and prints itself the way it is written.
 
+mod schema;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 use self::backbone::Proposal;
 use super::{AppError, exit};
 use crate::cli::InitArgs;
-use crate::config::DataFormat;
+use crate::config::{self, DataFormat, FileKind};
 use crate::data::{ArrayNames, CifarLabels, SIDE_MULTIPLE, Source, Survey};
 use crate::space::Cost;
 
 /// Largest side that is proposed: what a study takes grows with its square.
 const LARGEST_SIDE: usize = 64;
+
+/// Written beside the files, which name them for editors: completion then needs no network.
+const SPACE_SCHEMA: &str = "space.schema.json";
+const BUDGET_SCHEMA: &str = "budget.schema.json";
 
 /// Most images that are proposed for training, validation and evaluation: minutes on two cores.
 const MOST_IMAGES: [usize; 3] = [4_000, 1_000, 2_000];
@@ -28,8 +32,15 @@ pub(super) fn run(args: &InitArgs) -> Result<u8, AppError> {
     let space = space(&survey, &counts, &root, &net, side);
     let budget = budget(&net.costs(side), counts.evaluation * survey.classes().len());
     std::fs::create_dir_all(&args.out).map_err(|source| written(&args.out, source))?;
-    let files = [("space.yaml", space), ("budget.yaml", budget)].map(|(name, text)| (args.out.join(name), text));
-    // Both or none: a file that is there is someone's work.
+    let schema = |kind| format!("{:#}\n", config::schema(kind));
+    let files = [
+        ("space.yaml", space),
+        ("budget.yaml", budget),
+        (SPACE_SCHEMA, schema(FileKind::Space)),
+        (BUDGET_SCHEMA, schema(FileKind::Budget)),
+    ]
+    .map(|(name, text)| (args.out.join(name), text));
+    // All or none: a file that is there is someone's work.
     if let Some((path, _)) = files.iter().find(|(path, _)| path.exists()) {
         let problem = "is there already: name another folder with --out, or remove it".to_owned();
         return Err(AppError::Flag { flag: "out", value: path.display().to_string(), problem });
@@ -104,13 +115,19 @@ impl Counts {
     }
 }
 
+/// The comment by which editors find a file's schema.
+fn modeline(schema: &str) -> String {
+    format!("# yaml-language-server: $schema={schema}\n")
+}
+
 /// A text in YAML's double quotes.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 fn space(survey: &Survey, counts: &Counts, root: &Path, net: &Proposal, side: usize) -> String {
-    let mut text = String::from("# The designs to choose from, and the images. Made by `privynet init`.\n\n");
+    let mut text = modeline(SPACE_SCHEMA);
+    text.push_str("# The designs to choose from, and the images. Made by `privynet init`.\n\n");
     text.push_str(&net.text(side));
     text.push_str(
         "\n# Which channels: the paper's random draws after pruning, and sets that separate the classes best, less W times what they\n\
@@ -223,7 +240,8 @@ fn part(source: &Source, root: &Path) -> String {
 fn budget(costs: &[Cost], evaluated: usize) -> String {
     // As much as the most demanding of the proposed designs needs: what is too much is for its owner to say.
     let most = |of: fn(&Cost) -> u64, unit: u64| costs.iter().map(of).max().unwrap_or(0).div_ceil(unit);
-    let mut text = String::from(
+    let mut text = modeline(BUDGET_SCHEMA);
+    text.push_str(
         "# What the device can afford and what must stay private. Made by `privynet init`: the numbers are yours to set.\n\n",
     );
     text.push_str(

@@ -40,7 +40,8 @@ pub(super) fn study_assets(budget: &BudgetFile, args: &AssetArgs) -> Result<Asse
 
 /// Reads a space, its images and its weights up to the deepest of `also` and the space's splits.
 pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>) -> Result<Assets, AppError> {
-    let file = SpaceFile::read(space, args.weights.as_deref(), args.data.as_deref())?;
+    let mut file = SpaceFile::read(space, args.weights.as_deref(), args.data.as_deref())?;
+    file.fetch()?;
     let architecture = file.architecture()?;
     // Names and depths are checked before a single image is read; sides once they are known.
     Space::new(&file, architecture, None)?;

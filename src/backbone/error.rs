@@ -69,6 +69,9 @@ pub enum BackboneError {
         /// The layer.
         layer: &'static str,
     },
+    /// A net of the hub that can't be had.
+    #[error(transparent)]
+    Hub(#[from] Box<super::HubError>),
     /// What is wrong with an ONNX file.
     #[error(transparent)]
     Onnx(#[from] crate::onnx::OnnxError),

@@ -1,10 +1,12 @@
 //! `budget.yaml`: what the user can afford and what must stay private.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, relative_to, yaml};
+use super::{ConfigError, relative_to, schema, yaml};
 use crate::units::{self, Bytes, Decibel, Duration, Latency, Macs};
 
 /// A validated budget file.
@@ -41,7 +43,7 @@ pub struct BudgetFile {
 }
 
 /// A bound on what the local net takes on the device.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "expected a bound and a profile, such as {max: 5 ms, profile: device.yaml}")]
 pub struct LatencyBudget {
     /// Largest median latency of an image.
@@ -51,17 +53,20 @@ pub struct LatencyBudget {
 }
 
 /// Bounds on what the attacker recovers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {psnr: {mean: 18 dB}}")]
+#[schemars(extend("anyOf" = [{"required": ["psnr"]}, {"required": ["ssim"]}]))]
 pub struct PrivacyBudget {
     /// Bounds on the PSNR of the attacker's reconstructions.
     #[serde(default)]
     pub psnr: PsnrBudget,
     /// Largest mean SSIM of the attacker's reconstructions.
     #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub ssim: Option<f64>,
     /// Probability with which every privacy bound must hold together.
     #[serde(default = "default_confidence", deserialize_with = "confidence")]
+    #[schemars(schema_with = "schema::confidence")]
     pub confidence: f64,
     /// Whom the bounds must hold against.
     #[serde(default)]
@@ -73,8 +78,8 @@ pub struct PrivacyBudget {
 ///
 /// Whoever knows the local net makes pairs by running it on his images, so that a number of pairs limits only one who doesn't. Not
 /// knowing its channels helps against him only where he has none: one pair betrays them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "keys and values such as {knows_local_net: true}")]
 pub struct Attacker {
     /// (feature, image) pairs that he holds; as many as there are training images where absent.
     pub pairs: Option<usize>,
@@ -151,8 +156,8 @@ impl Attacker {
 }
 
 /// Bounds on PSNR over evaluation images.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {mean: 18 dB, p95: 21 dB}")]
 pub struct PsnrBudget {
     /// Bound on the mean.
     #[serde(default)]
@@ -174,7 +179,7 @@ pub struct Effort {
 }
 
 /// What is sought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Objective {
     /// The most accurate design within the bounds.
@@ -185,7 +190,7 @@ pub enum Objective {
 }
 
 /// Which designs are measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// Those that promise most by Gaussian processes fitted to what was measured
@@ -211,7 +216,7 @@ impl std::fmt::Display for Strategy {
 }
 
 /// A named amount of effort.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EffortLevel {
     /// Minutes on two cores.
@@ -233,23 +238,38 @@ fn default_confidence() -> f64 {
     0.95
 }
 
-#[derive(Deserialize)]
+/// The file as it is written; its comments are what an editor shows of a key.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+#[schemars(title = "PrivyNet budget", description = "What the device can afford and what must stay private.")]
+pub(super) struct Raw {
+    /// The search space's file, relative to this one.
     space: PathBuf,
+    /// The study's name: the folder under `results/` and `reports/`; this file's folder and name where absent.
+    #[schemars(length(max = 100), regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"))]
     name: Option<String>,
+    /// Seed of everything random in the study.
     #[serde(default)]
     seed: u64,
+    /// What is sought.
     #[serde(default)]
     objective: Objective,
+    /// Which designs are measured.
     #[serde(default)]
     strategy: Strategy,
+    /// Largest number of multiply-accumulates on the device, per image.
     compute: Option<Macs>,
+    /// Largest size of the local net's parameters on the device.
     storage: Option<Bytes>,
+    /// Largest peak of activation memory on the device.
     memory: Option<Bytes>,
+    /// Largest upload per image.
     upload: Option<Bytes>,
+    /// Largest latency of an image on a device, by its profile.
     latency: Option<LatencyBudget>,
+    /// Largest leakage.
     privacy: PrivacyBudget,
+    /// How much is measured.
     #[serde(default = "default_effort")]
     effort: RawEffort,
 }
@@ -263,12 +283,17 @@ enum RawEffort {
     Numbers(EffortNumbers),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct EffortNumbers {
+pub(super) struct EffortNumbers {
+    /// The protocol of the search's measurements and of the verification.
     #[serde(default = "quick")]
     level: EffortLevel,
+    /// Measurements before the answer is verified; the level's default where absent.
+    #[schemars(range(min = 1))]
     evaluations: Option<usize>,
+    /// Minutes that the search and one verification may take.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     minutes: Option<f64>,
 }
 
@@ -293,6 +318,17 @@ impl<'de> Deserialize<'de> for RawEffort {
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for RawEffort {
+    fn schema_name() -> Cow<'static, str> {
+        "Effort".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (level, numbers) = (EffortLevel::json_schema(generator), EffortNumbers::json_schema(generator));
+        json_schema!({"anyOf": [level, numbers], "default": EffortLevel::Quick})
     }
 }
 

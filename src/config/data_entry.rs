@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -13,7 +14,7 @@ use crate::data::{
 const MOST_SIDE: usize = 1024;
 
 /// How images are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataFormat {
     /// Pairs of IDX files (images, labels), plain or gzip.
@@ -31,7 +32,7 @@ pub enum DataFormat {
 }
 
 /// Which of CIFAR-100's labels are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LabelsEntry {
     /// A hundred classes.
@@ -41,8 +42,9 @@ pub enum LabelsEntry {
 }
 
 /// The images of a space: three disjoint parts that are named, or drawn from one source by `split`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {format: image-folder, path: FOLDER}")]
+#[schemars(extend("oneOf" = [{"required": ["split"]}, {"required": ["training", "validation", "evaluation"]}]))]
 pub struct DataEntry {
     /// How images are stored.
     pub format: DataFormat,
@@ -52,6 +54,7 @@ pub struct DataEntry {
     /// How images of any size become squares (image folder, Parquet); where absent, they must be.
     pub resize: Option<Resize>,
     /// Images are padded to squares of this side, centred, in black.
+    #[schemars(range(min = 1))]
     pub pad_to: Option<usize>,
     /// Names of the classes, in the order of their labels; those of the folders or files otherwise.
     pub classes: Option<Vec<String>>,
@@ -81,7 +84,7 @@ fn here() -> PathBuf {
 }
 
 /// What happens to images that stand in two parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DuplicatesEntry {
     /// Refuse the data.
@@ -92,8 +95,8 @@ pub enum DuplicatesEntry {
 }
 
 /// Where the images of a part are (`folder`, `files`, or `images` and `labels`, by the format), and which are taken.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {folder: FOLDER}")]
 pub struct PartEntry {
     /// IDX or NumPy file of images.
     pub images: Option<PathBuf>,
@@ -113,7 +116,7 @@ pub struct PartEntry {
 }
 
 /// Names of two arrays in an archive.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArraysEntry {
     /// The images'.
@@ -123,8 +126,11 @@ pub struct ArraysEntry {
 }
 
 /// How many images of one source each part gets, classes balanced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "keys and values such as {training: 4000, validation: 1000, evaluation: 2000}"
+)]
 pub struct SplitEntry {
     /// Training images.
     pub training: usize,
@@ -285,6 +291,11 @@ impl DataEntry {
                     format!("`to` must be a multiple of {SIDE_MULTIPLE} from {SIDE_MULTIPLE} to {MOST_SIDE}");
                 return error("resize", &resize.to, &accepted);
             }
+        }
+        if let Some(side) = self.pad_to
+            && (side == 0 || !side.is_multiple_of(SIDE_MULTIPLE))
+        {
+            return error("pad_to", &side, &format!("must be a multiple of {SIDE_MULTIPLE}, as nets take it"));
         }
         if self.labels.is_some() && self.format != DataFormat::Cifar100 {
             return error(

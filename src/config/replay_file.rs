@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, Strategy, yaml};
 
@@ -28,7 +29,7 @@ pub struct ReplayFile {
 }
 
 /// What is sought.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectiveEntry {
     /// The column.
@@ -45,7 +46,7 @@ pub struct ObjectiveEntry {
 }
 
 /// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Goal {
     /// The larger, the better.
@@ -55,7 +56,7 @@ pub enum Goal {
 }
 
 /// Scale on which a column is modelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
     /// As it is.
@@ -68,8 +69,9 @@ pub enum Scale {
 }
 
 /// A bound.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["max"]}, {"required": ["min"]}]))]
 pub struct ConstraintEntry {
     /// The column.
     pub column: String,
@@ -84,18 +86,32 @@ pub struct ConstraintEntry {
     pub std_error: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// The file as it is written; its comments are what an editor shows of a key.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+#[schemars(
+    title = "PrivyNet replay budget",
+    description = "Which columns of a table are parameters, objectives and constraints."
+)]
+pub(super) struct Raw {
+    /// Columns of numbers that describe a design to the models.
     parameters: Vec<String>,
+    /// Column of names without an order, such as the split layer.
     category: Option<String>,
+    /// Columns whose equal values make a group of designs, such as split and depth: for `hierarchical`.
     #[serde(default)]
     groups: Vec<String>,
+    /// One, or two for a front.
+    #[schemars(length(min = 1, max = 2))]
     objectives: Vec<ObjectiveEntry>,
+    /// Every bound.
     #[serde(default)]
     constraints: Vec<ConstraintEntry>,
+    /// Which rows are looked up.
     #[serde(default)]
     strategy: Strategy,
+    /// Rows looked up before the models propose; by the number of parameters and evaluations where absent.
+    #[schemars(range(min = 1))]
     initial: Option<usize>,
 }
 

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackboneEntry, ConfigError, DataEntry, relative_to, yaml};
+use super::{BackboneEntry, ConfigError, DataEntry, relative_to, schema, splits, yaml};
 use crate::backbone::Architecture;
 use crate::data::PartsSpec;
 
 /// A search space as written; paths are made relative to the working folder.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "PrivyNet search space", description = "The designs that a study chooses from, and the images.")]
 pub struct SpaceFile {
     /// Where it was read.
     #[serde(skip)]
@@ -22,6 +24,8 @@ pub struct SpaceFile {
     /// The pre-trained net.
     pub backbone: BackboneEntry,
     /// Where a split is allowed, and the output channel counts to try there.
+    #[serde(deserialize_with = "splits::read")]
+    #[schemars(schema_with = "schema::splits")]
     pub splits: BTreeMap<String, Vec<usize>>,
     /// How channels are chosen.
     pub selections: SelectionsEntry,
@@ -36,8 +40,9 @@ pub struct SpaceFile {
 pub const MOST_WEIGHT: f64 = 100.0;
 
 /// Channel selections to try at every split and depth.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "keys and values such as {first: true, random: 3}")]
+#[schemars(extend("minProperties" = 1))]
 pub struct SelectionsEntry {
     /// The first channels in the order of the layer.
     #[serde(default)]
@@ -47,24 +52,29 @@ pub struct SelectionsEntry {
     pub fisher: bool,
     /// This many uniform draws.
     #[serde(default)]
+    #[schemars(range(max = 1_000_000))]
     pub random: u32,
     /// This many draws from what is left once the worst channels by Fisher score are dropped.
     #[serde(default)]
+    #[schemars(range(max = 1_000_000))]
     pub pruned_random: u32,
     /// For each of these weights the set that separates the classes best, less the weight times what it leaks.
     #[serde(default)]
+    #[schemars(inner(range(min = 0.0, max = MOST_WEIGHT)))]
     pub balanced: Vec<f64>,
     /// For each of these weights the linear combinations of all channels that separate the classes best where what leaks
     /// counts as noise.
     #[serde(default)]
+    #[schemars(inner(range(min = 0.0, max = MOST_WEIGHT)))]
     pub mixed: Vec<f64>,
     /// The same, with a ReLU after them.
     #[serde(default)]
+    #[schemars(inner(range(min = 0.0, max = MOST_WEIGHT)))]
     pub mixed_relu: Vec<f64>,
 }
 
 /// Number format of parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightsPrecision {
     /// Eight bits for the weights of convolutions, with a scale for each output channel, calibrated on training images; biases and
@@ -77,7 +87,7 @@ pub enum WeightsPrecision {
 }
 
 /// Number format of features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FloatPrecision {
     /// IEEE half precision.
@@ -97,8 +107,8 @@ impl FloatPrecision {
 }
 
 /// Precision on the device and on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "keys and values such as {weights: f16, features: f16}")]
 pub struct PrecisionEntry {
     /// Of the stored parameters of the local net.
     pub weights: WeightsPrecision,
@@ -122,6 +132,15 @@ impl SpaceFile {
         self.backbone.file().architecture().map_err(failed)
     }
 
+    /// Fetches the backbone's file if it is the hub's and not in the cache; until then there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError::Backbone`], which says what to do without a network.
+    pub fn fetch(&mut self) -> Result<(), ConfigError> {
+        let failed = |error| ConfigError::Backbone { path: self.path.clone(), error: Box::new(error) };
+        self.backbone.fetch().map_err(failed)
+    }
+
     /// What the data loader is to read.
     pub fn parts(&self) -> PartsSpec {
         self.data.parts()
@@ -133,12 +152,19 @@ impl SpaceFile {
     /// [`ConfigError`] with the file, the line or field, the value and what is accepted.
     pub fn read(path: &Path, weights: Option<&Path>, data: Option<&Path>) -> Result<Self, ConfigError> {
         let (mut space, text) = yaml::read::<Self>(path)?;
+        let backbone = &mut space.backbone;
         space.path = path.to_owned();
         space.text = text;
-        space.backbone.weights = match weights {
-            Some(path) => path.to_owned(),
-            None => relative_to(path, &space.backbone.weights),
-        };
+        match weights {
+            Some(path) => {
+                backbone.weights = path.to_owned();
+                (backbone.hub, backbone.file, backbone.revision) = (None, None, None);
+            }
+            None if backbone.hub.is_none() && !backbone.weights.as_os_str().is_empty() => {
+                backbone.weights = relative_to(path, &backbone.weights);
+            }
+            None => {}
+        }
         space.data.path = match data {
             Some(path) => path.to_owned(),
             None => relative_to(path, &space.data.path),
@@ -152,7 +178,7 @@ impl SpaceFile {
             ConfigError::field(&self.path, field, value.to_string(), problem)
         };
         if let Some((field, value, problem)) = self.backbone.problem() {
-            return Err(error(field.to_owned(), &value, problem));
+            return Err(error(format!("backbone.{field}"), &value, problem));
         }
         if self.splits.is_empty() {
             return Err(error(

@@ -34,6 +34,9 @@ pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, C
         if let Some(at) = message.rfind(" at line ") {
             message.truncate(at);
         }
+        if message.contains("duplicate field") {
+            message += " in what begins here: write it once";
+        }
         if text.trim().is_empty() {
             message = "the file is empty".to_owned();
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use image::error::{LimitError, LimitErrorKind};
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
@@ -16,10 +17,11 @@ use super::place::Place;
 const MOST_FILE_BYTES: u64 = 512 << 20;
 
 /// How images of any size become squares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "keys and values such as {to: 64, fit: crop}")]
 pub struct Resize {
     /// Side of the square, pixels.
+    #[schemars(range(min = 1, max = 1024))]
     pub to: usize,
     /// What happens to images that are none.
     #[serde(default)]
@@ -27,7 +29,7 @@ pub struct Resize {
 }
 
 /// How an image of another shape fills a square.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
     /// The shorter side is scaled to the square's and the middle of the longer one is taken, as torchvision's `Resize` and
