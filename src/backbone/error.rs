@@ -71,7 +71,7 @@ pub enum BackboneError {
     },
     /// A net of the hub that can't be had.
     #[error(transparent)]
-    Hub(#[from] Box<super::HubError>),
+    Hub(#[from] super::HubError),
     /// What is wrong with an ONNX file.
     #[error(transparent)]
     Onnx(#[from] crate::onnx::OnnxError),

@@ -33,18 +33,14 @@ pub struct BadName {
 pub enum HubError {
     /// There is no answer.
     #[error(
-        "`{file}` of the hub's `{repository}` ({revision}) is neither in the cache, {}, nor can it be fetched: {source}. Without a \
-         network, fetch it elsewhere: `hf download {repository} {file} --revision {revision}`, and copy its folder of the cache here; or download {url} and \
-         write `weights: FILE` in place of `hub`",
-        folder.display()
+        "`{name}` of the hub's `{repository}` ({revision}) is neither in the cache, {}, nor can it be fetched: {source}. Without a \
+         network, fetch it elsewhere: `hf download {repository} {name} --revision {revision}`, and copy its folder of the cache \
+         here; or download {url} and write `weights: FILE` in place of `hub`",
+        folder.display(), repository = wanted.repository, name = wanted.file, revision = wanted.revision
     )]
     Unreachable {
-        /// The repository.
-        repository: String,
-        /// Its revision.
-        revision: String,
-        /// The file.
-        file: String,
+        /// What was asked for.
+        wanted: Box<HubFile>,
         /// Where the cache would hold the repository.
         folder: PathBuf,
         /// Where it comes from.
@@ -176,9 +172,7 @@ impl HubFile {
 
     fn unreachable(&self, cache: &Cache, url: String, source: ApiError) -> HubError {
         HubError::Unreachable {
-            repository: self.repository.clone(),
-            revision: self.revision.clone(),
-            file: self.file.clone(),
+            wanted: Box::new(self.clone()),
             folder: cache.path().join(self.repo().folder_name()),
             url,
             source: Box::new(source),

@@ -165,7 +165,7 @@ impl BackboneEntry {
             if !named.is_onnx() {
                 named.architecture()?;
             }
-            self.weights = file.fetch().map_err(Box::new)?;
+            self.weights = file.fetch()?;
         }
         Ok(())
     }

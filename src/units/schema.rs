@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{BYTES, Bytes, DECIBEL, Decibel, Duration, MACS, MINUTES, Macs, Notation};
+use super::{BYTES, Bytes, DECIBEL, Decibel, Duration, LATENCY, Latency, MACS, MINUTES, Macs, Notation};
 
 /// What [`Notation::parse`] takes for a number, as a regular expression.
 const NUMBER: &str = r"\+?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE]-?[0-9]+)?";
@@ -39,4 +39,4 @@ macro_rules! quantity_schema {
         }
     )*};
 }
-quantity_schema!(Macs: MACS, Bytes: BYTES, Decibel: DECIBEL, Duration: MINUTES);
+quantity_schema!(Macs: MACS, Bytes: BYTES, Decibel: DECIBEL, Latency: LATENCY, Duration: MINUTES);

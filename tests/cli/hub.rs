@@ -19,8 +19,8 @@ struct Hub {
 impl Hub {
     /// Serves `file`; says that commits are called `commit`.
     fn serving(file: Vec<u8>, commit: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
         let requests = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&requests);
         // It ends with the test's process.
@@ -73,8 +73,8 @@ fn answer(mut stream: TcpStream, file: &[u8], commit: &str) -> std::io::Result<(
 
 /// An address where nothing answers.
 fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("an address"))
 }
 
 fn of_hub(entry: &str) -> TinySpace {
@@ -88,7 +88,7 @@ fn check(space: &TinySpace, hub: &str, arguments: &[&str]) -> Output {
     for proxy in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(proxy);
     }
-    command.env("HF_ENDPOINT", hub).env("HF_HOME", space.path("cache")).output().unwrap()
+    command.env("HF_ENDPOINT", hub).env("HF_HOME", space.path("cache")).output().expect("the program starts")
 }
 
 fn refused(space: &TinySpace, hub: &str, parts: &[&str]) {
