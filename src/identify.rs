@@ -11,6 +11,9 @@ const CELLS: usize = 4;
 /// Statistics of a cell: mean, mean square, share of positive values, mean product with the right and with the lower neighbour.
 const PER_CELL: usize = 5;
 
+/// Squared differences of statistics below this share of their squares are rounding.
+const CONSTANT: f64 = 1e-7;
+
 /// Statistics of each channel's activations over images.
 #[derive(Debug, Clone)]
 pub struct Signatures {
@@ -77,7 +80,8 @@ impl Signatures {
     fn distance(&self, channel: usize, other: &Self, candidate: usize) -> f64 {
         let pairs = self.of(channel).zip(other.of(candidate));
         let (sum, count) = pairs.fold((0.0, 0usize), |(sum, count), ((a, va), (b, vb))| {
-            let variance = va + vb;
+            // What never varies has no sampling variance, but constants differ: what rounding leaves of them is the yardstick.
+            let variance = va + vb + CONSTANT * (a * a + b * b);
             let term = if variance > 0.0 { (a - b).powi(2) / variance } else { 0.0 };
             (sum + term, count + 1)
         });
@@ -157,5 +161,23 @@ mod tests {
         assert!((secrecy_bits(256, 16) - 10_078_751_602_022_313_874_633_200.0_f64.log2()).abs() < 1e-9);
         assert_eq!(secrecy_bits(8, 8), 0.0);
         assert_eq!(secrecy_bits(8, 1), 3.0);
+    }
+
+    /// Nets with normalisations have channels that are constant, and not zero.
+    #[test]
+    fn constants_are_told_apart() {
+        let images = |channels: &[usize], phase: f32| {
+            let value = |i: usize| match channels[i % channels.len()] {
+                0 => 0.7,
+                1 => -0.3,
+                _ => (i as f32 * 0.37 + phase).sin(),
+            };
+            let mut found = Signatures::new(2, channels.len());
+            found.add(&(0..40 * 4 * channels.len()).map(value).collect::<Vec<f32>>());
+            found
+        };
+        let layer = images(&[0, 1, 2], 0.4);
+        assert_eq!(images(&[1, 2], 0.1).identify(&layer), [1, 2]);
+        assert_eq!(images(&[0, 2], 0.1).identify(&layer), [0, 2]);
     }
 }

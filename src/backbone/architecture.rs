@@ -17,9 +17,11 @@ pub struct Architecture(&'static Net);
 
 /// What an [`Architecture`] stands for.
 struct Net {
-    /// The name of a known one, else a hash of its structure.
+    /// Of its structure and preprocessing; `vgg16`'s is its name, by which weights were hashed before there were others.
     identity: String,
     name: String,
+    /// Whether it comes from the tables.
+    known: bool,
     /// Its operations, without the weights of convolutions.
     structure: Graph,
     layers: Vec<Layer>,
@@ -82,11 +84,13 @@ impl Architecture {
 
     /// The known architecture of this name.
     pub fn known(name: &str) -> Option<Self> {
-        if let Some(net) = find(name) {
+        let nets = || NETS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(net) = nets().iter().copied().find(|net| net.known && net.name == name) {
             return Some(Self(net));
         }
         let (graph, preprocess) = tables::build(name, &mut NoWeights)?.ok()?;
-        Some(Self::intern(name, name, &graph, preprocess))
+        let identity = if name == "vgg16" { name.to_owned() } else { identity(&graph.structure(), preprocess) };
+        Some(Self::intern(true, &identity, name, &graph, preprocess))
     }
 
     /// Names of the known architectures.
@@ -96,15 +100,13 @@ impl Architecture {
 
     /// The architecture of a graph that was read from a file; `name` is for people.
     pub(super) fn of_graph(name: &str, graph: &Graph, preprocess: Preprocess) -> Self {
-        let structure = graph.structure();
-        let text = format!("{structure:?} {preprocess:?}");
-        let identity = format!("{name} {}", blake3::hash(text.as_bytes()).to_hex());
-        Self::intern(&identity, name, &structure, preprocess)
+        let identity = identity(&graph.structure(), preprocess);
+        Self::intern(false, &identity, name, graph, preprocess)
     }
 
-    fn intern(identity: &str, name: &str, graph: &Graph, preprocess: Preprocess) -> Self {
+    fn intern(known: bool, identity: &str, name: &str, graph: &Graph, preprocess: Preprocess) -> Self {
         let mut nets = NETS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(net) = nets.iter().find(|net| net.identity == identity) {
+        if let Some(net) = nets.iter().find(|net| (net.known, net.identity.as_str()) == (known, identity)) {
             return Self(net);
         }
         let widths = graph.widths();
@@ -119,7 +121,7 @@ impl Architecture {
         };
         let layers = graph.cuts().into_iter().enumerate().map(layer).collect();
         let (identity, name) = (identity.to_owned(), name.to_owned());
-        let net = Box::leak(Box::new(Net { identity, name, structure: graph.structure(), layers, preprocess }));
+        let net = Box::leak(Box::new(Net { identity, name, known, structure: graph.structure(), layers, preprocess }));
         nets.push(net);
         Self(net)
     }
@@ -237,8 +239,9 @@ impl Architecture {
     }
 }
 
-fn find(identity: &str) -> Option<&'static Net> {
-    NETS.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|net| net.identity == identity).copied()
+/// What tells a net from all others: a hash of its operations and of how images become its input.
+fn identity(structure: &Graph, preprocess: Preprocess) -> String {
+    blake3::hash(format!("{structure:?} {preprocess:?}").as_bytes()).to_hex().to_string()
 }
 
 impl PartialEq for Architecture {

@@ -20,7 +20,7 @@ pub struct ChannelScores {
     pub fisher_map: Vec<f64>,
     /// The same of the channel's mean over positions.
     pub fisher_pooled: Vec<f64>,
-    /// Channels that are zero everywhere: never worth selecting.
+    /// Channels that every image gives the same map, zero as a rule: never worth selecting.
     pub dead: Vec<bool>,
 }
 
@@ -142,13 +142,14 @@ impl Block {
         }
     }
 
-    /// Adds the scatter of its features to their channels'; a channel with any signal is not dead.
+    /// Adds the scatter of its features to their channels'; a channel that differs between images anywhere is not dead.
     fn finish(self, counts: &[u64], map: &mut [Scatter], dead: &mut [bool]) {
         let (size, channels) = (self.squares.len(), map.len());
         for (feature, &square) in self.squares.iter().enumerate() {
             let class_sums = self.class_sums.iter().skip(feature).step_by(size).copied();
-            map[feature % channels].add(scatter(class_sums, counts, square));
-            dead[feature % channels] &= square == 0.0;
+            let scatter = scatter(class_sums, counts, square);
+            map[feature % channels].add(scatter);
+            dead[feature % channels] &= scatter == Scatter::default();
         }
     }
 }
@@ -228,7 +229,7 @@ mod tests {
             }
             assert_eq!(found[2], 0.0);
         }
-        assert_eq!(found.dead, [false; 3]);
+        assert_eq!(found.dead, [false, false, true], "a constant tells nothing");
     }
 
     #[test]

@@ -26,6 +26,10 @@ impl Constant {
         let dims = dims.ok_or_else(|| fail(format!("its shape is {:?}", tensor.dims)))?;
         let count = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
         let count = count.ok_or_else(|| fail(format!("its shape is {:?}", tensor.dims)))?;
+        if count == 0 && dims.iter().any(|&dim| dim > 1) {
+            // Nothing in a large shape: whoever counts its rows would never end.
+            return Err(fail(format!("its shape {dims:?} holds nothing")));
+        }
         let raw = tensor.raw_data.as_deref();
         let kind = tensor.data_type.unwrap_or_default();
         let mut integers = None;

@@ -24,7 +24,9 @@ pub(super) fn fold(
         "ConstantOfShape" => {
             let count = first?.iter().try_fold(1usize, |n, &dim| n.checked_mul(usize::try_from(dim).ok()?))?;
             let dims = first?.iter().filter_map(|&dim| usize::try_from(dim).ok()).collect();
-            (count <= MOST).then(|| Constant::integers(dims, vec![0; count]))
+            let dims: Vec<usize> = dims;
+            let sound = count <= MOST && (count > 0 || dims.iter().all(|&dim| dim <= 1));
+            sound.then(|| Constant::integers(dims, vec![0; count]))
         }
         "Concat" => {
             let parts: Option<Vec<&[i64]>> = (0..inputs.len()).map(integers).collect();
@@ -34,11 +36,12 @@ pub(super) fn fold(
         "Unsqueeze" => Some(Constant::integers(vec![first?.len()], first?.to_vec())),
         "Reshape" => {
             let (values, target) = (first?, integers(1)?);
-            let fixed: i64 = target.iter().filter(|&&dim| dim > 0).product();
+            let mut fixed_dims = target.iter().filter(|&&dim| dim > 0);
+            let fixed = fixed_dims.try_fold(1i64, |product, &dim| product.checked_mul(dim))?;
             let dim = |&dim: &i64| usize::try_from(if dim < 0 { values.len() as i64 / fixed.max(1) } else { dim }).ok();
             let dims: Vec<usize> = target.iter().map(dim).collect::<Option<_>>()?;
             let fits = dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim)) == Some(values.len());
-            fits.then(|| Constant::integers(dims, values.to_vec()))
+            (fits && !values.is_empty()).then(|| Constant::integers(dims, values.to_vec()))
         }
         "Transpose" => {
             let [rows, columns] = constant(0)?.dims[..] else {

@@ -9,7 +9,7 @@ use super::constant::Constant;
 use super::error::{OnnxError, Problem};
 use super::node::Operation;
 use super::proto::{Model, ValueInfo};
-use crate::nn::{Graph, GraphOp as Op};
+use crate::nn::{Graph, GraphError, GraphOp as Op};
 
 /// Most bytes of a protobuf message.
 const MOST_BYTES: u64 = 1 << 31;
@@ -166,11 +166,15 @@ impl Reader {
         let width = match &op {
             Op::Conv(conv) => conv.output,
             Op::Affine { scale, .. } => scale.len(),
-            Op::Concat => inputs.iter().map(|&input| self.widths[input]).sum(),
+            Op::Concat => inputs.iter().fold(0, |sum: usize, &input| sum.saturating_add(self.widths[input])),
             Op::Select(channels) => channels.len(),
             Op::Flatten { .. } | Op::Unsupported(_) => 0,
             _ => inputs.iter().map(|&input| self.widths[input]).max().unwrap_or(0),
         };
+        if width > usize::from(u16::MAX) {
+            let reason = format!("it has {width} channels, at most {} are taken", u16::MAX);
+            return Err(GraphError::Node { node: name.to_owned(), reason }.into());
+        }
         let node = self.graph.push(name, op, inputs)?;
         self.widths.push(width);
         Ok(node)

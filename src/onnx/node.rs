@@ -85,7 +85,7 @@ impl<'a> Operation<'a> {
             ("Identity" | "Cast", Some(value)) => Some(value.clone()),
             ("DequantizeLinear", Some(value)) => {
                 let axis = self.integer("axis").unwrap_or(1);
-                Some(self.dequantised(value, constant(1), constant(2), axis)?)
+                self.dequantised(value, constant(1), constant(2), axis)
             }
             ("ConstantOfShape", _) if !self.fills_with_zeros()? => None,
             _ => {
@@ -126,23 +126,26 @@ impl<'a> Operation<'a> {
         scale: Option<&Constant>,
         zero: Option<&Constant>,
         axis: i64,
-    ) -> Result<Constant, Problem> {
-        let scale = scale.ok_or_else(|| self.bad("it has no scale"))?;
+    ) -> Option<Constant> {
+        let scale = scale?;
         let rank = value.dims.len() as i64;
         let axis = if axis < 0 { axis + rank } else { axis }.clamp(0, rank.max(1) - 1) as usize;
         let behind: usize = value.dims.iter().skip(axis + 1).product::<usize>().max(1);
         let along = value.dims.get(axis).copied().unwrap_or(1).max(1);
-        let of = |constant: &Constant, at: usize, default: f32| match constant.values.len() {
-            0 => default,
-            1 => constant.values[0],
-            n => constant.values[at.min(n - 1)],
+        // One for all, or one for each; blocks are another matter, and a scale that isn't known leaves the weights unknown.
+        let fits = |constant: &Constant| [1, along].contains(&constant.values.len());
+        if !fits(scale) || zero.is_some_and(|zero| !fits(zero)) || self.integer("block_size").unwrap_or(0) != 0 {
+            return None;
+        }
+        let of = |constant: &Constant, at: usize| {
+            if constant.values.len() == 1 { constant.values[0] } else { constant.values[at] }
         };
         let dequantise = |(at, value): (usize, &f32)| {
             let at = at / behind % along;
-            (value - zero.map_or(0.0, |zero| of(zero, at, 0.0))) * of(scale, at, 1.0)
+            (value - zero.map_or(0.0, |zero| of(zero, at))) * of(scale, at)
         };
         let values = value.values.iter().enumerate().map(dequantise).collect();
-        Ok(Constant { dims: value.dims.clone(), values, integers: None })
+        Some(Constant { dims: value.dims.clone(), values, integers: None })
     }
 
     fn attribute(&self, name: &str) -> Option<&'a Attribute> {

@@ -4,11 +4,11 @@ use serde::Deserialize;
 
 use super::*;
 use crate::config::{
-    ArraysEntry, Attacker, BackboneEntry, BudgetFile, ConstraintEntry, DataEntry, ObjectiveEntry, PartEntry,
-    PrecisionEntry, PrivacyBudget, PsnrBudget, ReplayFile, SelectionsEntry, SplitEntry, StandardisingEntry,
+    ArraysEntry, Attacker, BackboneEntry, BudgetFile, ConstraintEntry, DataEntry, LatencyBudget, ObjectiveEntry,
+    PartEntry, PrecisionEntry, PrivacyBudget, PsnrBudget, ReplayFile, SelectionsEntry, SplitEntry, StandardisingEntry,
 };
 use crate::data::Resize;
-use crate::units::{Bytes, Decibel, Duration, Macs};
+use crate::units::{Bytes, Decibel, Duration, Latency, Macs};
 
 const SPACE: &str = "backbone: {architecture: vgg16, weights: w.safetensors, preprocess: imagenet, colours: rgb}\n\
     splits:\n  conv1_2: [4, 8]\n\
@@ -62,6 +62,8 @@ fn every_file_of_the_repository_is_accepted() {
     for path in files {
         let file = value(&std::fs::read_to_string(&path).unwrap());
         let kind = match (file.get("splits"), file.get("privacy")) {
+            // A device's profile is written by the program.
+            _ if file.get("machine").is_some() => continue,
             (Some(_), _) => FileKind::Space,
             (_, Some(_)) => FileKind::Budget,
             _ => FileKind::Replay,
@@ -229,6 +231,7 @@ fn keys_are_those_that_the_parser_accepts() {
         (&space, "/properties/data/properties/evaluation", accepted::<PartEntry>()),
         (&space, "/properties/data/properties/evaluation/properties/arrays", accepted::<ArraysEntry>()),
         (&budget, "", accepted::<budget_file::Raw>()),
+        (&budget, "/properties/latency", accepted::<LatencyBudget>()),
         (&budget, "/properties/privacy", accepted::<PrivacyBudget>()),
         (&budget, "/properties/privacy/properties/psnr", accepted::<PsnrBudget>()),
         (&budget, "/properties/privacy/properties/attacker", accepted::<Attacker>()),
@@ -315,12 +318,16 @@ fn a_quantity_matches_where_it_parses() {
     let numbers =
         ["30", "30 ", "-30", "+30", "1.5", ".5", "5.", "1_000", "2e3", "2e-3", "1e", "1e999", "nan", "", ".", "x"];
     let with = |unit: &str| numbers.map(|number| format!("{number} {unit}"));
-    for unit in ["MAC", "kMAC", "mmac", "GMAC", "B", "KiB", "kib", "MB", "dB", "DB", "s", "min", "h", "parsec", ""] {
+    for unit in [
+        "MAC", "kMAC", "mmac", "GMAC", "B", "KiB", "kib", "MB", "dB", "DB", "ns", "us", "ms", "s", "min", "h",
+        "parsec", "",
+    ] {
         let texts = with(unit);
         let texts: Vec<&str> = texts.iter().map(String::as_str).filter(|text| !text.contains("999")).collect();
         holds::<Macs>(&texts);
         holds::<Bytes>(&texts);
         holds::<Decibel>(&texts);
+        holds::<Latency>(&texts);
         holds::<Duration>(&texts);
     }
 }

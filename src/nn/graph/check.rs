@@ -1,6 +1,6 @@
 //! What a node must be to be run.
 
-use super::{Conv, GraphError, Node, Op, Pool};
+use super::{Conv, GraphError, Node, Op, Padding, Pool};
 
 impl Node {
     /// Whether its numbers are finite, and as many as it needs.
@@ -48,10 +48,17 @@ impl Node {
             Op::Affine { scale, shift } if scale.len() != shift.len() || !finite(scale) || !finite(shift) => {
                 return fail("its scales and shifts are not as many finite numbers".to_owned());
             }
-            Op::Pool(Pool { kernel, stride, .. }) => {
+            Op::Pool(Pool { kernel, stride, padding, .. }) => {
                 let known = [kernel[0], kernel[1], *stride];
                 if known.contains(&0) || known.iter().any(|&n| n > 1 << 12) {
                     return fail("a size of its windows is zero or over 4096".to_owned());
+                }
+                if let Padding::Explicit(border) = padding
+                    && (0..4).any(|edge| border[edge] >= kernel[edge % 2])
+                {
+                    return fail(
+                        "its border is as wide as its windows, some of which would see nothing else".to_owned(),
+                    );
                 }
             }
             _ => {}
