@@ -2,7 +2,7 @@
 
 use candle_core::{Device as CandleDevice, Tensor};
 
-use super::engine::Runner;
+use super::engine::{GraphEngine, Purpose, Runner};
 use super::error::NnError;
 use super::graph::{Fuse, Graph, GraphRunner};
 use super::network::{Device, check_input};
@@ -29,6 +29,7 @@ pub struct Frozen {
 /// What runs it.
 enum Executor {
     Engine(Box<Runner>),
+    Nodes(Box<GraphEngine>),
     Reference { spec: NetSpec, backend: CandleDevice, weights: Vec<Tensor> },
     Graph { runner: Box<GraphRunner>, backend: CandleDevice },
 }
@@ -76,10 +77,19 @@ impl Frozen {
             return Ok(Self { places: chain.place, ..Self::new(&chain.spec, &chain.params, device)? });
         }
         graph.cost(side, side)?;
-        let backend = open(device)?;
-        let runner = GraphRunner::new(graph, &backend).map_err(|error| backend_error(device, error))?;
         let input = Shape::new(side, side, graph.input_channels());
-        let executor = Executor::Graph { runner: Box::new(runner), backend };
+        let engine = match device {
+            Device::Cpu => GraphEngine::new(graph, side, Purpose::Outputs),
+            Device::Cuda(_) => None,
+        };
+        let executor = match engine {
+            Some(engine) => Executor::Nodes(Box::new(engine)),
+            None => {
+                let backend = open(device)?;
+                let runner = GraphRunner::new(graph, &backend).map_err(|error| backend_error(device, error))?;
+                Executor::Graph { runner: Box::new(runner), backend }
+            }
+        };
         Ok(Self { input, device, places: (0..graph.nodes().len()).map(Some).collect(), executor })
     }
 
@@ -119,6 +129,7 @@ impl Frozen {
             let failed = |error| backend_error(self.device, error);
             match &mut self.executor {
                 Executor::Engine(runner) => runner.forward(block, last, tapped, &mut hand_over)?,
+                Executor::Nodes(engine) => engine.forward(block, last, tapped, &mut hand_over)?,
                 Executor::Graph { runner, backend } => {
                     let x = from_host(block, n, self.input, backend).map_err(failed)?;
                     let run = runner.forward(&x, last, tapped, |node, output| {

@@ -8,8 +8,8 @@
 //! - [`shapes`](Graph::shapes) tells every output's shape, [`cost`](Graph::cost) what a prefix costs;
 //! - [`fold`](Graph::fold) merges normalisations and paddings into the convolutions beside them;
 //! - [`local`](Graph::local) cuts a prefix to some channels of its output, and everything before to what these need;
-//! - [`chain`](Graph::chain) turns a plain chain of 3×3 convolutions into a [`NetSpec`](super::NetSpec), which the CPU
-//!   engine runs; all other graphs run on candle tensors;
+//! - [`chain`](Graph::chain) turns a plain chain of 3×3 convolutions into a [`NetSpec`](super::NetSpec);
+//! - `run` runs graphs on candle tensors: on CUDA, and on the CPU what the engine (`super::engine`) has no kernels for;
 //! - [`quantised`](Graph::quantised) rounds weights to eight bits.
 
 mod append;
@@ -38,6 +38,7 @@ pub use local::Keep;
 pub(super) use lower::Fuse;
 pub use quantise::{Calibration, Int8};
 pub(super) use run::GraphRunner;
+pub(super) use shapes::Windows;
 
 /// Numbers that graphs share: cutting one copies no weights.
 pub type Values = Arc<Vec<f32>>;
@@ -227,6 +228,34 @@ impl Activation {
             Self::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
             Self::Swish => x / (1.0 + (-x).exp()),
             Self::Tanh => x.tanh(),
+        }
+    }
+
+    /// Its derivative at `x`; where it has a corner, that of the flat side.
+    pub fn slope(self, x: f32) -> f32 {
+        let logistic = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let within = |inside: bool, slope: f32| if inside { slope } else { 0.0 };
+        match self {
+            Self::Relu => within(x > 0.0, 1.0),
+            Self::Clip { low, high } => within(x > low && x < high, 1.0),
+            Self::LeakyRelu(slope) => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    slope
+                }
+            }
+            Self::Sigmoid => logistic(x) * (1.0 - logistic(x)),
+            Self::HardSigmoid { alpha, beta } => {
+                let value = alpha * x + beta;
+                within(value > 0.0 && value < 1.0, alpha)
+            }
+            Self::HardSwish => {
+                let gate = x / 6.0 + 0.5;
+                gate.clamp(0.0, 1.0) + within(gate > 0.0 && gate < 1.0, x / 6.0)
+            }
+            Self::Swish => logistic(x) * (1.0 + x * (1.0 - logistic(x))),
+            Self::Tanh => 1.0 - x.tanh().powi(2),
         }
     }
 }

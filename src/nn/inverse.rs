@@ -23,6 +23,7 @@ pub struct Inverse {
 /// What runs it.
 enum Executor {
     Engine(Box<engine::Inverse>),
+    Nodes(Box<engine::GraphEngine>),
     Gemm(Box<GemmNetwork>),
     /// A graph, differentiated by candle.
     Graph {
@@ -59,9 +60,18 @@ impl Inverse {
             return Self::new(&chain.spec, &chain.params, device);
         }
         let output = graph.cost(side, side)?.output;
-        let backend = open(device)?;
-        let runner = GraphRunner::new(graph, &backend).map_err(|error| backend_error(device, error))?;
-        let executor = Executor::Graph { runner: Box::new(runner), last: graph.nodes().len() - 1, backend };
+        let engine = match device {
+            Device::Cpu => engine::GraphEngine::new(graph, side, engine::Purpose::Gradients),
+            Device::Cuda(_) => None,
+        };
+        let executor = match engine {
+            Some(engine) => Executor::Nodes(Box::new(engine)),
+            None => {
+                let backend = open(device)?;
+                let runner = GraphRunner::new(graph, &backend).map_err(|error| backend_error(device, error))?;
+                Executor::Graph { runner: Box::new(runner), last: graph.nodes().len() - 1, backend }
+            }
+        };
         Ok(Self { input: Shape::new(side, side, graph.input_channels()), output, device, executor })
     }
 
@@ -82,6 +92,7 @@ impl Inverse {
         gradient.resize(x.len(), 0.0);
         match &mut self.executor {
             Executor::Engine(engine) => Ok(engine.differentiate(x, n, target, gradient)),
+            Executor::Nodes(engine) => Ok(engine.differentiate(x, n, target, gradient)),
             Executor::Gemm(gemm) => gemm.input_gradient(x, n, target, gradient),
             Executor::Graph { runner, last, backend } => {
                 let shapes = (self.input, self.output);
@@ -94,7 +105,7 @@ impl Inverse {
 
 /// The loss of `n` images `x`, and its gradient: the loss' own by the output on the host, as for every executor, and by the image
 /// what candle makes of it.
-fn graph_gradient(
+pub(super) fn graph_gradient(
     runner: &GraphRunner,
     last: usize,
     backend: &CandleDevice,

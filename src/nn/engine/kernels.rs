@@ -7,12 +7,14 @@
 //! needs 2.25 times fewer products. A linear layer is the same with one run and one pixel.
 
 mod contract;
+mod depthwise;
 mod dots;
 mod elementwise;
 mod outer;
 mod winograd;
 
-pub(super) use contract::{Contraction, Epilogue, Panels, contract};
+pub(super) use contract::{Contraction, Epilogue, Panels, Windows, contract};
+pub(super) use depthwise::{Depthwise, depthwise};
 pub(super) use dots::{Dots, dots};
 pub(super) use elementwise::{column_sums, keep_positive, max_pool, max_pool_gradient, sum_and_update, unshuffle};
 pub(super) use outer::{OuterProducts, outer};

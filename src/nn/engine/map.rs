@@ -7,15 +7,22 @@ use crate::nn::spec::Shape;
 /// past the ones that count.
 pub(super) const SLACK: usize = 64;
 
-/// The layout of the activations of a few images: channels-last with a border of one pixel of zeros, so that a 3×3
-/// window is three contiguous runs of `3 · channels` values.
+/// The layout of the activations of a few images: channels-last with a border of zeros, so that a `k`×`k` window is `k`
+/// contiguous runs of `k · channels` values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Map {
     /// Without the border.
     pub shape: Shape,
+    /// Pixels of the border on each side.
+    pub border: usize,
 }
 
 impl Map {
+    /// With a border of one pixel, as 3×3 windows need it.
+    pub(super) const fn new(shape: Shape) -> Self {
+        Self { shape, border: 1 }
+    }
+
     /// Floats from a pixel to the one on its right.
     pub(super) fn pixel(&self) -> usize {
         self.shape.channels
@@ -23,17 +30,17 @@ impl Map {
 
     /// Floats from a pixel to the one below.
     pub(super) fn row(&self) -> usize {
-        (self.shape.width + 2) * self.shape.channels
+        (self.shape.width + 2 * self.border) * self.shape.channels
     }
 
     /// Floats from an image to the next.
     pub(super) fn image(&self) -> usize {
-        (self.shape.height + 2) * self.row()
+        (self.shape.height + 2 * self.border) * self.row()
     }
 
     /// Offset of the first value inside the border.
     pub(super) fn origin(&self) -> usize {
-        self.row() + self.pixel()
+        self.border * (self.row() + self.pixel())
     }
 
     /// A zeroed buffer for `images` images, with slack.
@@ -71,15 +78,15 @@ impl Map {
 
     /// Zeroes the border, in a buffer that held another map before.
     pub(super) fn clear_border(&self, buffer: &mut [f32], images: usize) {
-        let (pixel, row) = (self.pixel(), self.row());
+        let (beside, row) = (self.border * self.pixel(), self.row());
         for image in buffer[..images * self.image()].chunks_exact_mut(self.image()) {
             let rows = image.len() / row;
             for (y, line) in image.chunks_exact_mut(row).enumerate() {
-                if y == 0 || y == rows - 1 {
+                if y < self.border || y >= rows - self.border {
                     line.fill(0.0);
                 } else {
-                    line[..pixel].fill(0.0);
-                    line[row - pixel..].fill(0.0);
+                    line[..beside].fill(0.0);
+                    line[row - beside..].fill(0.0);
                 }
             }
         }

@@ -66,16 +66,11 @@ impl Plan {
     /// convolution's own output is never made.
     pub(super) fn new(spec: &NetSpec, fuse: bool) -> Result<Self, NnError> {
         let shapes = spec.shapes()?;
-        let mut plan = Self {
-            stages: Vec::new(),
-            maps: vec![Map { shape: spec.input }],
-            affines: Vec::new(),
-            weights: 0,
-            dropped: 0,
-        };
+        let mut plan =
+            Self { stages: Vec::new(), maps: vec![Map::new(spec.input)], affines: Vec::new(), weights: 0, dropped: 0 };
         let mut layers = spec.layers.iter().zip(shapes).enumerate().peekable();
         while let Some((layer, (kind, shape))) = layers.next() {
-            let map = Map { shape };
+            let map = Map::new(shape);
             match *kind {
                 Layer::Conv3x3 { input, output, relu } => {
                     let start = plan.weights;
@@ -85,7 +80,7 @@ impl Plan {
                         None => (Follow::Nothing, layer, shape),
                     };
                     let affine = Affine::convolution(input, output, follow, start);
-                    plan.affine(affine, false, relu, Some(layer), Map { shape });
+                    plan.affine(affine, false, relu, Some(layer), Map::new(shape));
                 }
                 Layer::Residual { channels, relu } => {
                     let inner = Affine::convolution(channels, channels, Follow::Nothing, plan.weights);

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::affine::{Affine, Packed};
 use super::aligned::Aligned;
 use super::kernels::{
-    Contraction, Dots, Epilogue, OuterProducts, column_sums, contract, dots, keep_positive, max_pool,
+    Contraction, Dots, Epilogue, OuterProducts, Windows, column_sums, contract, dots, keep_positive, max_pool,
     max_pool_gradient, outer, unshuffle,
 };
 use super::map::{Map, SLACK};
@@ -211,6 +211,7 @@ impl Workspace {
                             images,
                             input: gradient,
                             input_map: map,
+                            windows: Windows::of_each_pixel(map, runs),
                             weights: &pass.packed[index].backward,
                             output: below,
                             output_map: from,
@@ -271,7 +272,16 @@ pub(super) fn apply(pass: &Pass<'_>, s: usize, images: usize, input: &[f32], ski
                 let weights = &pass.packed[index].forward;
                 contract(
                     level,
-                    Contraction { images, input, input_map: from, weights, output, output_map: to, epilogue },
+                    Contraction {
+                        images,
+                        input,
+                        input_map: from,
+                        windows: Windows::of_each_pixel(from, weights.runs),
+                        weights,
+                        output,
+                        output_map: to,
+                        epilogue,
+                    },
                 );
             }
         }
@@ -306,7 +316,7 @@ pub(super) fn apply(pass: &Pass<'_>, s: usize, images: usize, input: &[f32], ski
 /// The outputs of a convolution whose pixel-shuffled outputs have this layout.
 fn before_shuffle(shuffled: Map) -> Map {
     let Shape { height, width, channels } = shuffled.shape;
-    Map { shape: Shape::new(height / 2, width / 2, 4 * channels) }
+    Map::new(Shape::new(height / 2, width / 2, 4 * channels))
 }
 
 /// Multiplies by dense factors.

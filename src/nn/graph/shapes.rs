@@ -8,17 +8,17 @@ const MOST_VALUES: usize = 1 << 30;
 
 /// Where windows lie along one side of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Windows {
+pub(in crate::nn) struct Windows {
     /// Rows before and behind.
-    pub(super) before: usize,
-    pub(super) behind: usize,
+    pub(in crate::nn) before: usize,
+    pub(in crate::nn) behind: usize,
     /// How many windows there are.
-    pub(super) count: usize,
+    pub(in crate::nn) count: usize,
 }
 
 impl Padding {
     /// The windows of `kernel` along `size` rows, or why there are none. `at` is 0 for rows, 1 for columns.
-    pub(super) fn windows(
+    pub(in crate::nn) fn windows(
         self,
         at: usize,
         size: usize,

@@ -9,9 +9,9 @@ use crate::nn::engine::simd::{Kernel, Level, Simd};
 /// weights to the panel's channels. Channels that don't fill the last panel of a group are zeros.
 #[derive(Clone, Debug, Default)]
 pub(in crate::nn::engine) struct Panels {
-    /// Runs per window: 3, or 1 for a linear layer.
+    /// Runs per window: the rows of the kernel, 1 for a linear layer.
     pub runs: usize,
-    /// Values per run: 3 · channels in, or the length of the input.
+    /// Values per run: the kernel's columns times the channels in, or the length of the input.
     pub run: usize,
     /// Groups of channels: 4 where the outputs are pixel-shuffled, else 1.
     pub groups: usize,
@@ -36,6 +36,22 @@ pub(in crate::nn::engine) struct Epilogue<'a> {
     pub mask: Option<&'a [f32]>,
 }
 
+/// Where the windows of a layer lie in its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::nn::engine) struct Windows {
+    /// Offset of the first window's first value in an image.
+    pub start: usize,
+    /// Rows, and columns, from a window to the next.
+    pub stride: usize,
+}
+
+impl Windows {
+    /// Those of a layer with as many outputs as inputs: 3×3 with one row of border, or (`runs` is 1) the pixels themselves.
+    pub(in crate::nn::engine) fn of_each_pixel(map: Map, runs: usize) -> Self {
+        Self { start: if runs == 1 { map.origin() } else { 0 }, stride: 1 }
+    }
+}
+
 /// The operands of [`contract()`].
 pub(in crate::nn::engine) struct Contraction<'a> {
     /// Images to do.
@@ -44,6 +60,8 @@ pub(in crate::nn::engine) struct Contraction<'a> {
     pub input: &'a [f32],
     /// Layout of the inputs.
     pub input_map: Map,
+    /// Where the windows lie in them.
+    pub windows: Windows,
     /// The weights. With 4 groups, group `2i + j` of the pixel (y, x) goes to the output's pixel (2y + i, 2x + j).
     pub weights: &'a Panels,
     /// Receives the outputs, inside the border.
@@ -61,9 +79,12 @@ pub(in crate::nn::engine) fn contract(level: Level, job: Contraction<'_>) {
     let panels = weights.channels.div_ceil(level.panel()) * weights.groups;
     assert!(weights.data.len() >= panels * weights.runs * weights.run * level.panel());
     assert!(weights.bias.is_empty() || weights.bias.len() >= panels * level.panel());
-    assert!(matches!(weights.runs, 1 | 3) && weights.run == weights.runs * from.pixel());
-    assert!(to.shape.height == factor * from.shape.height && to.shape.width == factor * from.shape.width);
-    assert!(to.shape.channels == weights.channels);
+    assert!(to.shape.height.is_multiple_of(factor) && to.shape.width.is_multiple_of(factor));
+    assert!(to.shape.channels == weights.channels && weights.runs > 0 && !to.shape.is_empty());
+    let Windows { start, stride } = job.windows;
+    let (last_row, last_column) = (to.shape.height / factor - 1, to.shape.width / factor - 1);
+    let last = start + stride * (last_row * from.row() + last_column * from.pixel());
+    assert!(last + (weights.runs - 1) * from.row() + weights.run <= from.image());
     assert!(job.input.len() >= job.images * from.image() && job.output.len() >= job.images * to.image());
     for side in [job.epilogue.add, job.epilogue.mask].into_iter().flatten() {
         assert!(side.len() >= job.images * to.image());
@@ -112,8 +133,6 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
         let width = 2 * S::LANES;
         let weights = job.weights;
         let panels = weights.channels.div_ceil(width);
-        // A window of one run is the pixel itself.
-        let window = if weights.runs == 1 { job.input_map.origin() } else { 0 };
         let runs_together = if weights.run <= DEPTH { (DEPTH / weights.run).max(1) } else { 1 };
         for panel in 0..weights.groups * panels {
             let (group, first) = (panel / panels, panel % panels * width);
@@ -133,7 +152,7 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
                         } else {
                             std::ptr::null()
                         },
-                        input: window + run * job.input_map.row() + start,
+                        input: job.windows.start + run * job.input_map.row() + start,
                         output: job.output_map.origin() + shift + first,
                         runs,
                         depth,
@@ -154,7 +173,8 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
     unsafe fn block(&self, job: &Contraction<'_>, block: &Block) {
         let (from, to) = (job.input_map, job.output_map);
         let factor = if job.weights.groups == 4 { 2 } else { 1 };
-        let (height, width) = (from.shape.height, from.shape.width);
+        let (height, width) = (to.shape.height / factor, to.shape.width / factor);
+        let stride = job.windows.stride;
         let mut left = job.images * height * width;
         let (mut x, mut y) = (0, 0);
         let (mut input, mut output) = (block.input, block.output);
@@ -167,16 +187,16 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
                 outputs[pixel] = output;
                 if pixel + 1 < valid || (pixel + 1 == valid && valid == PIXELS) {
                     x += 1;
-                    input += from.pixel();
+                    input += stride * from.pixel();
                     output += factor * to.pixel();
                     if x == width {
                         x = 0;
                         y += 1;
-                        input += from.row() - width * from.pixel();
+                        input += stride * from.row() - width * stride * from.pixel();
                         output += factor * (to.row() - width * to.pixel());
                         if y == height {
                             y = 0;
-                            input += from.image() - height * from.row();
+                            input += from.image() - height * stride * from.row();
                             output += to.image() - height * factor * to.row();
                         }
                     }

@@ -1,12 +1,17 @@
 //! Convolutions of transformed tiles with transformed filters.
 
 use super::{POSITIONS, Tiles, apart, tiles_together, transform_inputs, whole_tiles, with_scratch};
-use crate::nn::engine::kernels::{Contraction, Epilogue};
+use crate::nn::engine::kernels::{Contraction, Epilogue, Windows};
 use crate::nn::engine::simd::{Kernel, Level, Simd};
 
 /// Whether [`convolve`] can do a job.
 pub(in crate::nn::engine::kernels) fn convolves(job: &Contraction<'_>) -> bool {
-    !job.weights.tiles.is_empty() && whole_tiles(job.input_map)
+    let (from, to) = (job.input_map, job.output_map);
+    let factor = if job.weights.groups == 4 { 2 } else { 1 };
+    let each_pixel = job.windows == Windows { start: 0, stride: 1 }
+        && from.border == 1
+        && (factor * from.shape.height, factor * from.shape.width) == (to.shape.height, to.shape.width);
+    !job.weights.tiles.is_empty() && each_pixel && whole_tiles(from)
 }
 
 /// Does what [`super::contract()`] does, which has checked the operands.

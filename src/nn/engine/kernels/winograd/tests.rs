@@ -2,7 +2,7 @@
 
 use super::{correlate, transform_weights};
 use crate::nn::engine::aligned::Aligned;
-use crate::nn::engine::kernels::{Contraction, Epilogue, OuterProducts, Panels, contract};
+use crate::nn::engine::kernels::{Contraction, Epilogue, OuterProducts, Panels, Windows, contract};
 use crate::nn::engine::map::Map;
 use crate::nn::engine::simd::Level;
 use crate::nn::spec::Shape;
@@ -41,9 +41,9 @@ fn convolutions_equal_the_direct_ones() {
         for (images, height, width, channels, outputs) in SIZES {
             for groups in [1, 4] {
                 let per_group = outputs / groups;
-                let from = Map { shape: Shape::new(height, width, channels) };
+                let from = Map::new(Shape::new(height, width, channels));
                 let factor = if groups == 4 { 2 } else { 1 };
-                let to = Map { shape: Shape::new(height * factor, width * factor, per_group) };
+                let to = Map::new(Shape::new(height * factor, width * factor, per_group));
                 let input = bordered(from, images, 1);
                 let (add, mask) = (bordered(to, images, 2), bordered(to, images, 3));
                 let mut panels =
@@ -61,6 +61,7 @@ fn convolutions_equal_the_direct_ones() {
                         images,
                         input: &input,
                         input_map: from,
+                        windows: Windows::of_each_pixel(from, 3),
                         weights,
                         output: &mut output,
                         output_map: to,
@@ -90,8 +91,8 @@ fn convolutions_equal_the_direct_ones() {
 fn weight_gradients_equal_the_direct_ones() {
     for level in Level::available() {
         for (images, height, width, channels, outputs) in SIZES {
-            let from = Map { shape: Shape::new(height, width, channels) };
-            let by = Map { shape: Shape::new(height, width, outputs) };
+            let from = Map::new(Shape::new(height, width, channels));
+            let by = Map::new(Shape::new(height, width, outputs));
             let (input, gradient) = (bordered(from, images, 1), bordered(by, images, 2));
             let start = noise(9 * channels * outputs, 3);
             for add in [false, true] {
