@@ -18,8 +18,10 @@ use crate::search::Status;
 use crate::store::{Event, StudyReader};
 use crate::verify::Verdict;
 
-/// The backbone's weights in eight bits, among a study's files.
-pub(super) const QUANTISED: &str = "backbone.int8";
+/// The backbone's weights in eight bits, among a study's files, by the hash of those that they were made of.
+pub(super) fn quantised_name(weights_read: blake3::Hash) -> String {
+    format!("backbone-{}.int8", &weights_read.to_hex()[..16])
+}
 
 /// What the verified figures are about.
 fn threat_model(record: &Record) -> String {
@@ -150,7 +152,7 @@ fn backbone(reader: &StudyReader, record: &Record, path: PathBuf, split: &str) -
         WeightsPrecision::F16 => loaded.rounded_to_half()?,
         WeightsPrecision::F32 => loaded,
         WeightsPrecision::Int8 => {
-            let quantised = reader.load_blob(QUANTISED)?.unwrap_or_default();
+            let quantised = reader.load_blob(&quantised_name(loaded.hash()))?.unwrap_or_default();
             Backbone::from_numbers(loaded.architecture(), loaded.layer(deepest)?, &quantised)?
         }
     };

@@ -1,7 +1,7 @@
 //! `privynet optimize`: the main job, from a budget file to a verified local net and its report.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use super::insight::{self, insights};
 use super::progress::{Progress, Style};
 use super::setup::{self, Admission, Assets, ExactBudget};
 use super::{AppError, check, exit, exported, interrupt, read_study, reuse, summary};
-use crate::backbone::BackboneFile;
+use crate::backbone::{Backbone, BackboneFile};
 use crate::cli::OptimizeArgs;
 use crate::config::{BudgetFile, Strategy, WeightsPrecision};
 use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory, sanity};
@@ -21,14 +21,16 @@ use crate::protocol::{self, Plan, Protocol};
 use crate::record::{BackboneRecord, Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record};
 use crate::search::{self, Findings, Problem, Status};
 use crate::space::{Cost, Place};
-use crate::store::{Header, Inputs, Row, Study};
+use crate::store::{Header, Inputs, Row, Study, StudyReader};
 use crate::verify::MetricBound;
 
 pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     interrupt::install();
     let device = setup::machine(&args.machine)?;
     let budget = BudgetFile::read(&args.budget)?;
-    let assets = setup::study_assets(&budget, &args.assets)?;
+    let mut assets = setup::study_assets(&budget, &args.assets)?;
+    let dir = args.folders.results.join(&budget.name);
+    resume_quantised(&dir, &mut assets)?;
     setup::enough_images(&budget, &assets)?;
     let budgets = setup::exact_budgets(&budget);
     let admission = setup::admission(&assets.space, &budgets);
@@ -36,13 +38,12 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     let progress = Progress::new(style);
     let provenance = provenance(args, &budget, &assets, device);
     let inputs = inputs(&budget, &assets, &provenance);
-    let dir = args.folders.results.join(&budget.name);
     let instruments = instruments(&budget, &assets, &inputs, device);
     let about = json!({ "command": provenance.command, reuse::INSTRUMENTS: instruments });
     let (mut study, mut recovered) = Study::open(&dir, &Header::new(&budget.name, inputs, about))?;
     if assets.file.precision.weights == WeightsPrecision::Int8 {
         // They were chosen by the images, which an export hasn't.
-        study.save_blob(exported::QUANTISED, &assets.backbone.numbers())?;
+        study.save_blob(&exported::quantised_name(assets.weights_read), &assets.backbone.numbers())?;
     }
     for warning in &recovered.warnings {
         progress.line(&format!("warning: {warning}"));
@@ -144,6 +145,23 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
         Status::Infeasible => exit::INFEASIBLE,
         Status::Unverified => exit::UNVERIFIED,
     })
+}
+
+/// Takes the weights in eight bits that a study of `dir` measured with, where it has some that were made of these: another
+/// machine's arithmetic may round them otherwise.
+fn resume_quantised(dir: &Path, assets: &mut Assets) -> Result<(), AppError> {
+    if assets.file.precision.weights != WeightsPrecision::Int8 {
+        return Ok(());
+    }
+    // A study that can't be read is spoken of where it is opened.
+    let Ok(reader) = StudyReader::open(dir) else { return Ok(()) };
+    if let Some(numbers) = reader.load_blob(&exported::quantised_name(assets.weights_read))? {
+        let backbone = &assets.backbone;
+        if let Some(last) = backbone.layers().last() {
+            assets.backbone = Backbone::from_numbers(backbone.architecture(), last, &numbers)?;
+        }
+    }
+    Ok(())
 }
 
 fn plan(budget: &BudgetFile, candidates: usize) -> Plan {

@@ -23,6 +23,8 @@ pub(super) struct Assets {
     pub(super) space: Space,
     pub(super) parts: Parts,
     pub(super) backbone: Backbone,
+    /// BLAKE3 of the weights as they were read, before they were rounded.
+    pub(super) weights_read: blake3::Hash,
     /// The device's, where the budget names one.
     pub(super) profile: Option<ProfileFile>,
 }
@@ -30,12 +32,12 @@ pub(super) struct Assets {
 /// What a study needs: as [`assets`], with the latencies of the device that the budget names.
 pub(super) fn study_assets(budget: &BudgetFile, args: &AssetArgs) -> Result<Assets, AppError> {
     let profile = budget.latency.as_ref().map(|latency| ProfileFile::read(&latency.profile)).transpose()?;
-    let Assets { file, space, parts, backbone, .. } = assets(&budget.space, args, None)?;
+    let Assets { file, space, parts, backbone, weights_read, .. } = assets(&budget.space, args, None)?;
     let space = match &profile {
         Some(profile) => space.timed(profile)?,
         None => space,
     };
-    Ok(Assets { file, space, parts, backbone, profile })
+    Ok(Assets { file, space, parts, backbone, weights_read, profile })
 }
 
 /// Reads a space, its images and its weights up to the deepest of `also` and the space's splits.
@@ -50,13 +52,14 @@ pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>) -> Resu
     let space = Space::new(&file, architecture, Some(parts.evaluation.side()))?;
     let deepest = deepest(architecture, space.splits().into_iter().chain(also));
     let loaded = Backbone::load(&file.backbone.file(), deepest.name)?;
+    let weights_read = loaded.hash();
     // What is measured is what the device will run.
     let backbone = match file.precision.weights {
         WeightsPrecision::F16 => loaded.rounded_to_half()?,
         WeightsPrecision::F32 => loaded,
         WeightsPrecision::Int8 => loaded.quantised(&calibration(&parts.training))?,
     };
-    Ok(Assets { file, space, parts, backbone, profile: None })
+    Ok(Assets { file, space, parts, backbone, weights_read, profile: None })
 }
 
 /// Training images spread over the part, by which weights of eight bits are chosen: `[n, side, side, 3]`.

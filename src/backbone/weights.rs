@@ -15,6 +15,8 @@ pub struct Backbone {
     graph: Graph,
     /// For each layer that has weights, of those up to it.
     hashes: Vec<blake3::Hash>,
+    /// Whether a device stores its weights in half precision.
+    half: bool,
 }
 
 impl Backbone {
@@ -77,7 +79,7 @@ impl Backbone {
         if hashes.is_empty() || !begins || !weighted {
             return Err(BackboneError::Weights { architecture });
         }
-        Ok(Backbone { architecture, graph, hashes })
+        Ok(Backbone { architecture, graph, hashes, half: false })
     }
 
     /// The same net with every weight and bias rounded to half precision, as a device stores them.
@@ -85,8 +87,7 @@ impl Backbone {
     /// # Errors
     /// [`BackboneError::Weights`] never, for a net that exists.
     pub fn rounded_to_half(&self) -> Result<Self, BackboneError> {
-        let round = |values: &[f32], _| values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect();
-        Self::new(self.architecture, self.graph.map_weights(round))
+        Ok(Self { half: true, ..Self::new(self.architecture, rounded_to_half(&self.graph))? })
     }
 
     /// The same net with the weights of its convolutions in eight bits, chosen by what `images` (square, RGB bytes, no figure computed
@@ -167,12 +168,14 @@ impl Backbone {
         &self.graph
     }
 
-    /// The local net that gives what `choice` keeps of `layer`.
+    /// The local net that gives what `choice` keeps of `layer`, with the weights that a device stores: combinations of channels
+    /// are folded into filters and then rounded as all others are.
     ///
     /// # Errors
     /// [`BackboneError::Graph`] for channels that the layer lacks; [`BackboneError::Unmixable`].
     pub fn local(&self, layer: &Layer, choice: &ChannelChoice) -> Result<Graph, BackboneError> {
-        Architecture::local(&self.graph, layer, choice)
+        let local = Architecture::local(&self.graph, layer, choice)?;
+        Ok(if self.half { rounded_to_half(&local) } else { local })
     }
 
     /// All channels of `layer` before its activation. Its nodes stand where they stand in [`graph`](Self::graph).
@@ -213,6 +216,10 @@ impl Backbone {
         }
         found.ok_or(BackboneError::Weights { architecture })
     }
+}
+
+fn rounded_to_half(graph: &Graph) -> Graph {
+    graph.map_weights(|values, _| values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect())
 }
 
 #[cfg(test)]

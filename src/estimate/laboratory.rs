@@ -147,6 +147,20 @@ impl Laboratory {
         Ok(features)
     }
 
+    /// What the device uploads of a part's images; shared as [`features`](Self::features) are.
+    fn uploaded(&self, design: &Design, images: &ImageSet) -> Result<Arc<LayerFeatures>, FeatureError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (design.id().to_string(), images.part());
+        if let Some(features) = open.get(&key).and_then(Weak::upgrade) {
+            return Ok(features);
+        }
+        let (backbone, choice) = (&self.backbone, &design.channels);
+        let features = LayerFeatures::of_local_net(backbone, &design.split, choice, images, self.device)?;
+        let features = Arc::new(features);
+        open.insert(key, Arc::downgrade(&features));
+        Ok(features)
+    }
+
     /// What is known in closed form of `layer`'s channels, from training images alone; of those of `selections` that mix
     /// them, the mixes up to `depth`.
     ///
@@ -329,8 +343,17 @@ impl Laboratory {
         let n_training = limit(&self.parts.training, request.protocol.training_images);
         let attacked = Design { split: split.clone(), channels: request.attacked().clone() };
         let standardisation = self.standardisation(&attacked, n_training)?;
+        // A claim is about what the device uploads: filters into which a mix was folded are rounded, and rounded otherwise than the
+        // mix of the layer's own features is, which the search makes do with.
+        let shipped = request.protocol.scored_part == ScoredPart::Evaluation;
         let pairs = |images, channels: &ChannelChoice, count| -> Result<Pairs<'_>, EstimateError> {
-            let view = FeatureView::new(self.features(split, images)?, channels)?;
+            let view = match channels {
+                ChannelChoice::Mix(_) if shipped => {
+                    let all = ChannelChoice::Set((0..channels.depth() as u16).collect());
+                    FeatureView::new(self.uploaded(request.design, images)?, &all)?
+                }
+                _ => FeatureView::new(self.features(split, images)?, channels)?,
+            };
             Ok(Pairs { view: view.standardised(standardisation.clone()), images, count })
         };
         let scored = match request.protocol.scored_part {

@@ -14,7 +14,8 @@ const IMAGES: usize = 8;
 /// Largest difference that rounding explains, relative to an image's largest feature, with weights as they were measured.
 const TOLERANCE: f32 = 1e-3;
 
-/// The same where combinations were folded into the weights, which were then rounded to the precision of the package.
+/// The same where combinations were folded into the weights, which were then rounded to the precision of the package: what was
+/// verified are those weights, what it is compared with is the mix of the layer's own features.
 const FOLDED_TOLERANCE: f32 = 1e-2;
 
 /// The largest differences found, relative to the largest feature of their image.

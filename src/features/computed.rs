@@ -7,13 +7,17 @@ use super::file::{encode, exponent_for};
 use crate::backbone::{Backbone, Layer};
 use crate::data::ImageSet;
 use crate::nn::{Device, Frozen, Graph, NnError};
+use crate::space::ChannelChoice;
 
-/// The frozen net up to one layer, and the images that it runs on.
+/// A frozen net up to one node, and the images that it runs on.
 ///
 /// Values are rounded as a file of them would: figures don't depend on where features come from.
 pub(super) struct Computed {
-    layer: Layer,
+    /// The split layer.
+    layer: &'static str,
     net: Graph,
+    /// The node whose output is wanted.
+    tap: usize,
     images: ImageSet,
     device: Device,
     preprocess: crate::backbone::Preprocess,
@@ -24,15 +28,41 @@ pub(super) struct Computed {
 
 impl std::fmt::Debug for Computed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Computed").field("layer", &self.layer.name).field("images", &self.images.len()).finish()
+        f.debug_struct("Computed").field("layer", &self.layer).field("images", &self.images.len()).finish()
     }
 }
 
 impl Computed {
+    /// All channels of a layer before its activation.
     pub fn new(backbone: &Backbone, layer: Layer, images: &ImageSet, device: Device) -> Result<Self, FeatureError> {
+        Self::of_net(backbone, layer, backbone.tapped(&layer), layer.tap, images, device)
+    }
+
+    /// What a device uploads that keeps `choice` of a layer.
+    pub fn local(
+        backbone: &Backbone,
+        layer: Layer,
+        choice: &ChannelChoice,
+        images: &ImageSet,
+        device: Device,
+    ) -> Result<Self, FeatureError> {
+        let net = backbone.local(&layer, choice)?;
+        let last = net.nodes().len() - 1;
+        Self::of_net(backbone, layer, net, last, images, device)
+    }
+
+    fn of_net(
+        backbone: &Backbone,
+        layer: Layer,
+        net: Graph,
+        tap: usize,
+        images: &ImageSet,
+        device: Device,
+    ) -> Result<Self, FeatureError> {
         let mut computed = Self {
-            net: backbone.tapped(&layer),
-            layer,
+            net,
+            layer: layer.name,
+            tap,
             images: images.clone(),
             device,
             preprocess: backbone.architecture().preprocess(),
@@ -58,7 +88,7 @@ impl Computed {
     /// Replaces `bytes` by what a file would hold of these images, `[rows, side, side, channels]`.
     pub fn read(&self, rows: &[usize], bytes: &mut Vec<u8>) -> Result<(), FeatureError> {
         bytes.clear();
-        self.run(rows, |values| encode(values, self.exponent, self.layer.name, bytes))
+        self.run(rows, |values| encode(values, self.exponent, self.layer, bytes))
     }
 
     /// Runs the net on these images, block by block.
@@ -73,7 +103,7 @@ impl Computed {
             Some(frozen) => frozen,
             None => Frozen::of_graph(&self.net, self.images.side(), self.device).map_err(FeatureError::Net)?,
         };
-        let tap = self.layer.tap;
+        let tap = self.tap;
         let size = self.images.side() * self.images.side() * 3;
         let mut input = vec![0.0; Frozen::BLOCK.min(rows.len()) * size];
         for rows in rows.chunks(Frozen::BLOCK) {

@@ -14,6 +14,7 @@ use super::file::{self, Contents, HEADER_LEN};
 use crate::backbone::Backbone;
 use crate::data::ImageSet;
 use crate::nn::{Activation, Device};
+use crate::space::ChannelChoice;
 
 /// All channels of a layer for the images of one part, `[n, side, side, channels]`: its output before the activation,
 /// which is applied where it is wanted, so that channels can also be mixed before it.
@@ -33,6 +34,8 @@ enum Source {
     /// Pages that are read count as the process's memory until this is dropped, but the system can take them back.
     Mapped(Mmap),
     Computed(Box<Computed>),
+    /// As a file holds them.
+    Held(Vec<u8>),
 }
 
 impl LayerFeatures {
@@ -66,6 +69,33 @@ impl LayerFeatures {
         let (n, channels, scale) = (images.len(), layer.out_channels, 2_f32.powi(computed.exponent()));
         let source = Source::Computed(Box::new(computed));
         Ok(LayerFeatures { source, n, side, channels, scale, activation: layer.activation })
+    }
+
+    /// What the device uploads that keeps `choice` of a layer, by the local net that it runs: `[n, side, side, depth]`, its
+    /// activation included. Up to a gibibyte is held in memory, more is computed whenever it is read.
+    ///
+    /// # Errors
+    /// As [`compute`](Self::compute).
+    pub fn of_local_net(
+        backbone: &Backbone,
+        layer: &str,
+        choice: &ChannelChoice,
+        images: &ImageSet,
+        device: Device,
+    ) -> Result<Self, FeatureError> {
+        const MOST_BYTES: usize = 1 << 30;
+        let layer = *backbone.layer(layer)?;
+        let side = backbone.architecture().shape(&layer, images.side())?.side;
+        let computed = Computed::local(backbone, layer, choice, images, device)?;
+        let (n, channels, scale) = (images.len(), choice.depth(), 2_f32.powi(computed.exponent()));
+        let source = if n * side * side * channels * size_of::<f16>() <= MOST_BYTES {
+            let mut bytes = Vec::new();
+            computed.read(&(0..n).collect::<Vec<usize>>(), &mut bytes)?;
+            Source::Held(bytes)
+        } else {
+            Source::Computed(Box::new(computed))
+        };
+        Ok(LayerFeatures { source, n, side, channels, scale, activation: None })
     }
 
     /// Number of images.
@@ -105,10 +135,14 @@ impl LayerFeatures {
         const BLOCK: usize = 32;
         let size = self.side * self.side * self.channels * size_of::<f16>();
         let share = out.len() / rows.len().max(1);
+        let mut held = |stored: &[u8]| {
+            out.par_chunks_exact_mut(share).zip(rows).for_each(|(out, &row)| {
+                decode(&stored[row * size..][..size], out);
+            });
+        };
         match &self.source {
-            Source::Mapped(map) => out.par_chunks_exact_mut(share).zip(rows).for_each(|(out, &row)| {
-                decode(&map[HEADER_LEN + row * size..][..size], out);
-            }),
+            Source::Mapped(map) => held(&map[HEADER_LEN..]),
+            Source::Held(bytes) => held(bytes),
             Source::Computed(computed) => {
                 let mut bytes = Vec::new();
                 for (out, rows) in out.chunks_mut(BLOCK * share).zip(rows.chunks(BLOCK)) {
@@ -220,6 +254,30 @@ mod tests {
             kept.activations(&rows, &mut expected).unwrap();
             computed.activations(&rows, &mut found).unwrap();
             assert!(expected == found && expected.iter().any(|&value| value > 0.1));
+        }
+    }
+
+    #[test]
+    fn what_a_device_uploads_of_mixes_is_nearly_the_mix_of_the_layer() {
+        let folder = tempfile::tempdir().unwrap();
+        let (net, images) = (backbone(1).rounded_to_half().unwrap(), images(40));
+        ensure(folder.path(), &net, &images, &["conv1_2"], &AtomicBool::new(false)).unwrap();
+        let kept = FeatureCache::new(folder.path()).open(&net, "conv1_2", &images).unwrap();
+        let weights: Vec<f32> = (0..3 * 64).map(|i| (i as f32 * 0.9).sin() * 0.2).collect();
+        let mix = crate::space::Mix::new(weights, vec![0.1, -0.2, 0.3], true).unwrap();
+        let choice = ChannelChoice::Mix(mix.clone());
+        let local = LayerFeatures::of_local_net(&net, "conv1_2", &choice, &images, Device::Cpu).unwrap();
+        assert_eq!((local.len(), local.side(), local.channels()), (40, 16, 3));
+        let rows: Vec<usize> = (0..40).rev().collect();
+        let (mut whole, mut found) = (Vec::new(), Vec::new());
+        kept.preactivations(&rows, &mut whole).unwrap();
+        local.activations(&rows, &mut found).unwrap();
+        let mut expected = vec![0.0; found.len()];
+        mix.apply(&whole, &mut expected);
+        let largest = expected.iter().fold(0f32, |most, value| most.max(*value));
+        assert!(largest > 0.1);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-2 * largest, "{found} {expected} {largest}");
         }
     }
 
