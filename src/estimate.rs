@@ -106,6 +106,16 @@ pub trait Watch {
     }
 }
 
+/// Nobody watches, and nobody interrupts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn progress(&self, _: &str, _: f64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
 /// A trained cloud net with the standardisation of its input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CloudNet {

@@ -1,9 +1,10 @@
-//! The `privynet` program: parses flags, calls [`privynet::app`], prints the error chain, exits.
+//! The `privynet` program: parses flags, calls [`privynet::app`], tells of what failed, exits.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use privynet::{app, cli::Cli};
+use privynet::app;
+use privynet::cli::{Cli, ColorArg};
 
 /// Lets `privynet show STUDY | head` end quietly: Rust ignores the signal of a closed pipe, and printing then panics.
 fn die_with_the_pipe() {
@@ -14,17 +15,28 @@ fn die_with_the_pipe() {
     }
 }
 
+/// Whether `--json` is among the flags, also where these can't be understood.
+fn wants_json() -> bool {
+    std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json")
+}
+
 fn main() -> ExitCode {
     die_with_the_pipe();
-    match app::run(Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(app::report_usage(&error, wants_json())),
+    };
+    match cli.output.color {
+        // As NO_COLOR, CLICOLOR, CLICOLOR_FORCE and the terminal say.
+        ColorArg::Auto => {}
+        ColorArg::Always => anstream::ColorChoice::Always.write_global(),
+        ColorArg::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let json = cli.output.json;
+    match app::run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error}");
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                eprintln!("  because: {cause}");
-                source = cause.source();
-            }
+            app::report(&error, json);
             ExitCode::from(error.exit_code())
         }
     }

@@ -10,6 +10,7 @@
 //! ```
 
 mod audit;
+mod compare;
 mod page;
 mod plot;
 mod png;
@@ -19,6 +20,7 @@ mod text;
 pub mod view;
 
 pub use audit::{AuditView, write_audit};
+pub use compare::{ComparedPoint, ComparedStudy, Comparison, write_comparison};
 
 use plot::Plots;
 use std::fs;

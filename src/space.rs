@@ -64,10 +64,10 @@ impl ChannelChoice {
         }
     }
 
-    /// Whether a ReLU follows.
-    pub fn relu(&self) -> bool {
+    /// Whether channels are mixed, and a ReLU follows the mixing: not whether one comes after channels that are only chosen.
+    pub fn mixed_before_relu(&self) -> bool {
         match self {
-            Self::Set(_) => true,
+            Self::Set(_) => false,
             Self::Mix(mix) => mix.relu(),
         }
     }
@@ -175,7 +175,9 @@ impl Space {
         let mut costs = HashMap::new();
         for (name, depths) in &file.splits {
             let field = format!("splits.{name}");
-            let error = |value: String, problem: String| ConfigError::field(&file.path, &field, value, problem);
+            let error = |value: String, problem: String| {
+                ConfigError::field(&file.path, &field, value, problem).located(&file.text)
+            };
             let layer = architecture.layer(name).map_err(|source| error(name.clone(), source.to_string()))?;
             let mut depths = depths.clone();
             depths.sort_unstable();

@@ -12,6 +12,8 @@ use polars::prelude::{
     SerReader, Series,
 };
 
+use crate::suggest::did_you_mean;
+
 /// The values of one column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
@@ -48,7 +50,7 @@ pub struct Table {
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// The file can't be opened or read.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read: check that it exists and may be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -62,7 +64,7 @@ pub enum TableError {
         path: PathBuf,
     },
     /// A damaged Parquet file.
-    #[error("{}: no valid Parquet table: {source}", path.display())]
+    #[error("{}: no valid Parquet table: write it again", path.display())]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -70,7 +72,7 @@ pub enum TableError {
         source: PolarsError,
     },
     /// A damaged CSV file.
-    #[error("{}: no valid CSV table: {source}", path.display())]
+    #[error("{}: no valid CSV table: every line needs as many fields as the header", path.display())]
     Csv {
         /// The file.
         path: PathBuf,
@@ -92,7 +94,12 @@ pub enum TableError {
         column: String,
     },
     /// A column that isn't there.
-    #[error("{}: no column `{column}`; there are: {}", path.display(), known.join(", "))]
+    #[error(
+        "{}: no column `{column}`{}; there are: {}",
+        path.display(),
+        did_you_mean(column, known.iter().map(String::as_str)),
+        known.join(", ")
+    )]
     NoColumn {
         /// The file.
         path: PathBuf,

@@ -3,6 +3,15 @@
 //! A budget file never holds a bare number where a unit matters: `30` could be MACs or MMACs, and the
 //! difference is a product that does not fit its device. Every quantity here is a newtype that parses
 //! `NUMBER UNIT`, refuses what is negative or not finite, and prints itself the way it is written.
+//!
+//! ```
+//! use privynet::units::{Bytes, Macs};
+//!
+//! assert_eq!("30 MMAC".parse(), Ok(Macs(30_000_000)));
+//! assert_eq!(Bytes(307_200).to_string(), "300 KiB");
+//! let refused = "30".parse::<Macs>().unwrap_err().to_string();
+//! assert_eq!(refused, "`30` has no unit: write for example `30 MMAC`");
+//! ```
 
 mod schema;
 

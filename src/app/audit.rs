@@ -3,12 +3,15 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use super::measure;
-use super::progress::{Progress, Style};
+use super::output::emit;
+use super::progress::Progress;
 use super::read_study;
 use super::report_view::pair;
 use super::setup::{self, Assets};
-use super::{AppError, exit, interrupt};
+use super::{AppError, Output, exit, interrupt};
 use crate::audit::{self, Attack, Effort, Finding};
 use crate::cli::{AttackArg, AuditArgs};
 use crate::config::Attacker;
@@ -52,7 +55,7 @@ enum WeightsHash {
     Whole(String),
 }
 
-pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &AuditArgs, output: Output) -> Result<u8, AppError> {
     interrupt::install();
     let device = setup::machine(&args.machine)?;
     let known = args.subject.as_deref().map(|subject| known(subject, args)).transpose()?;
@@ -69,7 +72,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
         (None, Some(split)) => split.clone(),
         (None, None) => unreachable!("clap demands a subject or a split"),
     };
-    let assets = setup::assets(&space, &from, Some(&split))?;
+    let assets = setup::assets(&space, &from, Some(&split), output)?;
     let layer = *assets.space.architecture().layer(&split)?;
     let same = match known.as_ref().map(|known| &known.weights_hash) {
         Some(WeightsHash::Through(hash)) => assets.backbone.hash_through(&layer).to_hex().as_str() == hash,
@@ -85,7 +88,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
         });
     }
     measure::check_channels(&split, layer.out_channels, &[], &args.depth)?;
-    let progress = Progress::new(if args.json { Style::Quiet } else { Style::Shown });
+    let progress = Progress::new(output.progress());
     let cache = FeatureCache::new(args.folders.results.join("features"));
     let Assets { space, parts, backbone, .. } = assets;
     let laboratory = Laboratory::new(parts, backbone, cache, device);
@@ -174,12 +177,22 @@ pub(super) fn run(args: &AuditArgs) -> Result<u8, AppError> {
         if !view.objections.is_empty() {
             code = exit::UNVERIFIED;
         }
-        match args.json {
-            true => println!("{}", serde_json::to_string(&view).unwrap_or_default()),
+        match output.json {
+            true => emit("audit", object(&view, &page)),
             false => print(&view, &page),
         }
     }
     Ok(code)
+}
+
+/// The page's contents but for its pictures; `version` is that of the line.
+fn object(view: &AuditView, page: &Path) -> Value {
+    let mut value = json!(view);
+    if let Some(map) = value.as_object_mut() {
+        map.insert("program".to_owned(), json!(format!("privynet {}", view.version)));
+        map.insert("report".to_owned(), json!(page));
+    }
+    value
 }
 
 fn command() -> String {
@@ -220,7 +233,7 @@ fn known(subject: &Path, args: &AuditArgs) -> Result<Known, AppError> {
         let data_hash = manifest.data_hash.clone();
         return Ok(Known { subject, space: None, weights: None, weights_hash, data_hash });
     }
-    let dir = read_study::folder(subject, &args.folders);
+    let dir = read_study::folder(subject, &args.folders)?;
     let (_, record) = read_study::open(&dir)?;
     let chosen = record.chosen_design().ok_or_else(|| AppError::Study {
         path: dir.clone(),

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::{AppError, exit, setup};
+use super::output::emit;
+use super::{AppError, Output, exit, setup};
 use crate::backbone::Architecture;
 use crate::cli::BenchArgs;
 use crate::exec::{Beside, Lanes};
@@ -46,13 +47,13 @@ struct Steps {
     rate: f64,
 }
 
-pub(super) fn run(args: &BenchArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &BenchArgs, output: Output) -> Result<u8, AppError> {
     let device = setup::machine(&args.machine)?;
     if let Some(candidates) = args.candidates {
-        return search::run(args, candidates.max(1));
+        return search::run(candidates.max(1), output);
     }
     let peak = nn::gemm_rate(device)?;
-    if !args.json {
+    if !output.json {
         println!(
             "large f32 matrix product: {:.0} GFLOP/s ({device}, {} threads)",
             peak / 1e9,
@@ -71,7 +72,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<u8, AppError> {
             [("decoder", &decoder, 16), ("decoder", &decoder, BATCH), ("classifier", &classifier, BATCH)]
         {
             let steps = train(split, depth, net, spec, batch, device)?;
-            if !args.json {
+            if !output.json {
                 println!(
                     "  {:<14} {net:<11} {batch:>5} {:>10.2} {:>8.1} {:>9.0} {:>8.0} %",
                     format!("{split}, {depth}"),
@@ -91,8 +92,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<u8, AppError> {
     for (split, depth) in SPLITS {
         designs.push(designs_per_hour(&all, split, depth, lanes, device)?);
     }
-    if args.json {
-        println!("{:#}", object(device, peak, &all, [features, subsets], &designs));
+    if output.json {
+        emit("bench", object(device, peak, &all, [features, subsets], &designs));
     } else {
         println!("features of VGG-16 to conv3_3: {features:.0} images/s of {SIDE}×{SIDE}");
         println!("linear attack: {subsets:.0} subsets of 64 of 256 channels a minute, at conv3_3");

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::progress::{Progress, Style};
+use super::output::emit;
+use super::progress::Progress;
 use super::setup::{self, Assets};
-use super::{AppError, exit, interrupt};
+use super::{AppError, Output, exit, interrupt};
 use crate::cli::ChannelsArgs;
 use crate::estimate::Laboratory;
 use crate::features::FeatureCache;
@@ -19,11 +20,11 @@ struct Scored {
     dead: bool,
 }
 
-pub(super) fn run(args: &ChannelsArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &ChannelsArgs, output: Output) -> Result<u8, AppError> {
     interrupt::install();
     let device = setup::machine(&args.machine)?;
-    let assets = setup::assets(&args.space, &args.assets, Some(&args.split))?;
-    let progress = Progress::new(if args.json { Style::Quiet } else { Style::Shown });
+    let assets = setup::assets(&args.space, &args.assets, Some(&args.split), output)?;
+    let progress = Progress::new(output.progress());
     let Assets { parts, backbone, .. } = assets;
     let laboratory = Laboratory::new(parts, backbone, FeatureCache::new(args.results.join("features")), device);
     progress.stage(&format!("features of {}", args.split));
@@ -41,7 +42,7 @@ pub(super) fn run(args: &ChannelsArgs) -> Result<u8, AppError> {
         dead: insight.scores.dead[channel],
     };
     let scored: Vec<Scored> = (0..insight.scores.dead.len()).map(score).collect();
-    match args.json {
+    match output.json {
         true => scored.iter().for_each(print_json),
         false => print(&args.split, &scored),
     }
@@ -58,7 +59,7 @@ fn print_json(scored: &Scored) {
         "linear_attack_psnr": leakage,
         "dead": dead,
     });
-    println!("{object}");
+    emit("channel", object);
 }
 
 fn print(split: &str, scored: &[Scored]) {

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::output::emit;
 use super::setup::{self, Admission, ExactBudget};
-use super::{AppError, exit};
+use super::{AppError, Output, exit};
 use crate::cli::CheckArgs;
 use crate::config::BudgetFile;
 use crate::estimate::Floors;
@@ -18,9 +19,9 @@ const ASSUMED_MACS_PER_SECOND: f64 = 1.1e11;
 /// Training images below which verification is likely to end undecided.
 const FEW_IMAGES: usize = 1_000;
 
-pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
     let budget = BudgetFile::read(&args.budget)?;
-    let assets = setup::study_assets(&budget, &args.assets)?;
+    let assets = setup::study_assets(&budget, &args.assets, output)?;
     setup::enough_images(&budget, &assets)?;
     let budgets = setup::exact_budgets(&budget);
     let admission = setup::admission(&assets.space, &budgets);
@@ -30,7 +31,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
     let feasible = admission.admitted > 0;
     let names: Vec<&str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
     let parts = &assets.parts;
-    if args.json {
+    if output.json {
         let object = json!({
             "study": budget.name,
             "enumerated": admission.enumerated,
@@ -44,7 +45,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, AppError> {
             "feature_cache_bytes": estimate.disk,
             "nearest": nearest(&admission, &budgets),
         });
-        println!("{object:#}");
+        emit("check", object);
     } else {
         println!("{}: the budget, the space, the images and the weights are valid.", args.budget.display());
         println!(

@@ -80,22 +80,6 @@ pub enum AppError {
     /// A table of designs.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// Too few images for what the budget asks.
-    #[error(
-        "{}: privacy.psnr.p95: {found} evaluation images are too few to confirm a 95th percentile with a confidence of \
-         {confidence}: at least {needed} are needed; bound the mean only, lower `confidence`, or enlarge the evaluation part",
-        path.display()
-    )]
-    Images {
-        /// The budget file.
-        path: PathBuf,
-        /// Evaluation images there are.
-        found: usize,
-        /// Evaluation images needed.
-        needed: usize,
-        /// Confidence asked.
-        confidence: f64,
-    },
     /// A study that is not there, or not concluded.
     #[error("{}: {problem}", path.display())]
     Study {

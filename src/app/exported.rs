@@ -1,15 +1,19 @@
 //! `privynet export` and `privynet features`: the deployable package, written and used.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
 
 use super::read_study::{folder, open};
-use super::{AppError, exit};
+use super::{AppError, Output, exit};
 use crate::backbone::Backbone;
 use crate::cli::{ExportArgs, FeaturesArgs};
 use crate::config::WeightsPrecision;
 use crate::exec::cloud_net_name;
-use crate::export::{self, CloudNetFiles, CloudNetRecord, MANIFEST_VERSION, Manifest, Package, Preprocessing};
+use crate::export::{
+    self, CloudNetFiles, CloudNetRecord, MANIFEST_VERSION, Manifest, Package, Preprocessing, SelfTest,
+};
 use crate::measurement::Metric;
 use crate::nn::{NetSpec, Shape};
 use crate::onnx;
@@ -33,8 +37,8 @@ fn threat_model(record: &Record) -> String {
     )
 }
 
-pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
-    let dir = folder(&args.study, &args.folders);
+pub(super) fn export(args: &ExportArgs, output: Output) -> Result<u8, AppError> {
+    let dir = folder(&args.study, &args.folders)?;
     let (reader, record) = open(&dir)?;
     let problem = |problem: String| AppError::Study { path: dir.clone(), problem };
     let chosen = record
@@ -109,26 +113,46 @@ pub(super) fn export(args: &ExportArgs) -> Result<u8, AppError> {
             return Err(error.into());
         }
     };
-    println!(
-        "{}: {} ({}, {} channels), {}",
-        args.out.display(),
+    output.summary("package", || object(&args.out, &manifest, &test), || text(&args.out, &manifest, &test));
+    Ok(exit::DONE)
+}
+
+/// What was written, for programs.
+fn object(out: &Path, manifest: &Manifest, test: &SelfTest) -> Value {
+    let cloud_net = manifest.cloud_net.as_ref();
+    json!({
+        "package": out,
+        "study": manifest.study,
+        "status": manifest.status,
+        "design": manifest.id,
+        "split": manifest.design.split,
+        "depth": manifest.feature_shape[0],
+        "selection": manifest.selection,
+        "self_test": { "images": test.images, "from_study": test.from_study, "from_runtime": test.from_runtime },
+        "cloud_net": cloud_net.map(|net| json!({ "seed": net.seed, "accuracy": net.accuracy, "std_error": net.std_error })),
+    })
+}
+
+/// What was written, for people.
+fn text(out: &Path, manifest: &Manifest, test: &SelfTest) -> String {
+    let verified = if manifest.status == Status::Verified { "verified" } else { "NOT VERIFIED" };
+    let cloud_net = match &manifest.cloud_net {
+        Some(net) => {
+            format!("with the cloud net of seed {}, accuracy {:.3} ± {:.3}", net.seed, net.accuracy, net.std_error)
+        }
+        None => "without a cloud net: the study's folder holds none of this design".to_owned(),
+    };
+    format!(
+        "{}: {} ({}, {} channels), {verified}\n  self-test: on {} images local_net.onnx equals the study within {:.1e}, and an ONNX \
+         runtime (tract) equals it within {:.1e}, of the largest feature\n  {cloud_net}",
+        out.display(),
         manifest.id,
         manifest.design.split,
         manifest.feature_shape[0],
-        if record.status == Status::Verified { "verified" } else { "NOT VERIFIED" }
-    );
-    println!(
-        "  self-test: on {} images local_net.onnx equals the study within {:.1e}, and an ONNX runtime (tract) equals it within {:.1e}, \
-         of the largest feature",
-        test.images, test.from_study, test.from_runtime
-    );
-    match &manifest.cloud_net {
-        Some(net) => {
-            println!("  with the cloud net of seed {}, accuracy {:.3} ± {:.3}", net.seed, net.accuracy, net.std_error)
-        }
-        None => println!("  without a cloud net: the study's folder holds none of this design"),
-    }
-    Ok(exit::DONE)
+        test.images,
+        test.from_study,
+        test.from_runtime
+    )
 }
 
 /// The verification's first cloud net: its file in the study, and what was measured of it.
@@ -179,7 +203,7 @@ fn cloud_onnx(record: &Record, weights: &[u8], [channels, rows, columns]: [usize
     Ok(onnx::cloud_net(&spec, &params, &mean, &inverse_sd, &metadata).map_err(export::ExportError::from)?)
 }
 
-pub(super) fn features(args: &FeaturesArgs) -> Result<u8, AppError> {
+pub(super) fn features(args: &FeaturesArgs, output: Output) -> Result<u8, AppError> {
     let mut package = Package::open(&args.package)?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|source| export::ExportError::Io {
@@ -211,7 +235,11 @@ pub(super) fn features(args: &FeaturesArgs) -> Result<u8, AppError> {
         })?;
         let mean = features.iter().sum::<f32>() / features.len().max(1) as f32;
         let largest = features.iter().copied().fold(0f32, f32::max);
-        println!("{}: {channels}×{rows}×{columns}, mean {mean:.3}, largest {largest:.3}", path.display());
+        output.summary(
+            "features",
+            || json!({ "image": image, "features": path, "shape": manifest.feature_shape, "mean": mean, "largest": largest }),
+            || format!("{}: {channels}×{rows}×{columns}, mean {mean:.3}, largest {largest:.3}", path.display()),
+        );
     }
     Ok(exit::DONE)
 }

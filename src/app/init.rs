@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use self::backbone::Proposal;
-use super::{AppError, exit};
+use super::{AppError, Output, exit};
 use crate::cli::InitArgs;
 use crate::config::{self, DataFormat, FileKind};
 use crate::data::{ArrayNames, CifarLabels, SIDE_MULTIPLE, Source, Survey};
@@ -23,7 +25,7 @@ const BUDGET_SCHEMA: &str = "budget.schema.json";
 /// Most images that are proposed for training, validation and evaluation: minutes on two cores.
 const MOST_IMAGES: [usize; 3] = [4_000, 1_000, 2_000];
 
-pub(super) fn run(args: &InitArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &InitArgs, output: Output) -> Result<u8, AppError> {
     let root = absolute(&args.data)?;
     let survey = Survey::of(&root)?;
     let counts = Counts::of(&survey, &root)?;
@@ -50,10 +52,22 @@ pub(super) fn run(args: &InitArgs) -> Result<u8, AppError> {
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| written(path, source))?;
     }
     let classes = survey.classes().len();
-    println!("{}: {classes} classes, images of {side}×{side}", root.display());
-    println!("{} and {} are written; read their comments, then", files[0].0.display(), files[1].0.display());
-    println!("  privynet check    {}", files[1].0.display());
-    println!("  privynet optimize {}", files[1].0.display());
+    let [(space, _), (budget, _), ..] = &files;
+    output.summary(
+        "init",
+        || json!({ "space": space, "budget": budget, "data": root, "classes": classes, "image_side": side }),
+        || {
+            format!(
+                "{}: {classes} classes, images of {side}×{side}\n{} and {} are written; read their comments, then\n  \
+                 privynet check    {}\n  privynet optimize {}",
+                root.display(),
+                space.display(),
+                budget.display(),
+                budget.display(),
+                budget.display()
+            )
+        },
+    );
     Ok(exit::DONE)
 }
 

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::progress::{Progress, Style};
+use super::output::emit;
+use super::progress::Progress;
 use super::setup::{self, Assets};
-use super::{AppError, exit, interrupt};
+use super::{AppError, Output, exit, interrupt};
 use crate::cli::MeasureArgs;
 use crate::config::Attacker;
 use crate::estimate::{AttackLadder, CloudAccuracy, EstimateError, Estimator, Floors, Laboratory, Request, Watch};
@@ -18,15 +19,15 @@ use crate::protocol::{Protocol, ScoredPart};
 use crate::space::{ChannelChoice, Cost, Design, Selection};
 use crate::units;
 
-pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &MeasureArgs, output: Output) -> Result<u8, AppError> {
     interrupt::install();
     let device = setup::machine(&args.machine)?;
     let lanes = setup::lanes(args.resources.jobs)?;
-    let assets = setup::assets(&args.space, &args.assets, Some(&args.split))?;
+    let assets = setup::assets(&args.space, &args.assets, Some(&args.split), output)?;
     let width = assets.space.architecture().layer(&args.split)?.out_channels;
     check_channels(&args.split, width, &args.channels, &args.depth)?;
     let fidelity = Fidelity::from(args.protocol);
-    let progress = Progress::new(if args.json { Style::Quiet } else { Style::Shown });
+    let progress = Progress::new(output.progress());
     let cache = setup::cache(&args.results, &args.resources);
     let Assets { space, parts, backbone, .. } = assets;
     let laboratory = Laboratory::new(parts, backbone, cache, device);
@@ -73,12 +74,12 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
             cost: space.cost(&request.design.split, request.design.channels.depth())?,
             floors,
         };
-        match args.json {
-            true => println!("{}", measured.object(seconds_features, &args.machine.device)),
+        match output.json {
+            true => emit("measurement", measured.object(seconds_features, &args.machine.device)),
             false => measured.print(),
         }
     }
-    if !args.json && total > 1 {
+    if !output.json && !output.quiet && total > 1 {
         println!("{total} measurements in {}", units::Duration(seconds));
     }
     Ok(exit::DONE)
@@ -86,10 +87,10 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, AppError> {
 
 /// Refuses channels that the layer `split` of `width` channels doesn't have.
 pub(super) fn check_channels(split: &str, width: usize, channels: &[u16], depths: &[usize]) -> Result<(), AppError> {
-    let beyond = |flag, value: usize| AppError::Flag {
+    let beyond = |flag, value: usize, remedy: String| AppError::Flag {
         flag,
         value: value.to_string(),
-        problem: format!("{split} has {width} output channels, numbered from 0"),
+        problem: format!("{split} has {width} output channels: {remedy}"),
     };
     if let Some(twice) = channels.iter().enumerate().find_map(|(at, c)| channels[..at].contains(c).then_some(c)) {
         let problem = "given twice: a local net keeps a channel once".to_owned();
@@ -98,8 +99,10 @@ pub(super) fn check_channels(split: &str, width: usize, channels: &[u16], depths
     let channel = channels.iter().find(|&&channel| usize::from(channel) >= width);
     let depth = depths.iter().find(|depth| !(1..=width).contains(*depth));
     match (channel, depth) {
-        (Some(&channel), _) => Err(beyond("channels", channel.into())),
-        (_, Some(&depth)) => Err(beyond("depth", depth)),
+        (Some(&channel), _) => {
+            Err(beyond("channels", channel.into(), format!("they are numbered from 0 to {}", width - 1)))
+        }
+        (_, Some(&depth)) => Err(beyond("depth", depth, format!("keep from 1 to {width}"))),
         (None, None) => Ok(()),
     }
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::insight::{self, insights};
-use super::progress::{Progress, Style};
+use super::progress::Progress;
 use super::setup::{self, Admission, Assets, ExactBudget};
-use super::{AppError, check, exit, exported, interrupt, read_study, reuse, summary};
+use super::{AppError, Output, check, exported, interrupt, read_study, reuse, summary};
 use crate::backbone::{Backbone, BackboneFile};
 use crate::cli::OptimizeArgs;
 use crate::config::{BudgetFile, Strategy, WeightsPrecision};
@@ -24,23 +24,24 @@ use crate::space::{Cost, Place};
 use crate::store::{Header, Inputs, Row, Study, StudyReader};
 use crate::verify::MetricBound;
 
-pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
     interrupt::install();
     let device = setup::machine(&args.machine)?;
+    let lanes = setup::lanes(args.resources.jobs)?;
     let budget = BudgetFile::read(&args.budget)?;
-    let mut assets = setup::study_assets(&budget, &args.assets)?;
+    let mut assets = setup::study_assets(&budget, &args.assets, output)?;
     let dir = args.folders.results.join(&budget.name);
     resume_quantised(&dir, &mut assets)?;
     setup::enough_images(&budget, &assets)?;
     let budgets = setup::exact_budgets(&budget);
     let admission = setup::admission(&assets.space, &budgets);
-    let style = if args.output.json || args.output.quiet { Style::Quiet } else { Style::Shown };
-    let progress = Progress::new(style);
+    let progress = Progress::new(output.progress());
     let provenance = provenance(args, &budget, &assets, device);
     let inputs = inputs(&budget, &assets, &provenance);
     let instruments = instruments(&budget, &assets, &inputs, device);
     let about = json!({ "command": provenance.command, reuse::INSTRUMENTS: instruments });
     let (mut study, mut recovered) = Study::open(&dir, &Header::new(&budget.name, inputs, about))?;
+    progress.publish(&dir, setup::bounds(&budget));
     if assets.file.precision.weights == WeightsPrecision::Int8 {
         // They were chosen by the images, which an export hasn't.
         study.save_blob(&exported::quantised_name(assets.weights_read), &assets.backbone.numbers())?;
@@ -80,6 +81,11 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
             let load = setup::workload(&assets, &place.cost, place.depth);
             Protocol::of(fidelity).within(budget.privacy.attacker).work(&load).unwrap_or(f64::NAN)
         };
+        if !candidates.is_empty() {
+            let place = candidates.place(candidates.len() / 2);
+            let longer = work(place, plan.verification) / work(place, plan.search);
+            progress.expect_verifications(plan.verification_seeds, longer);
+        }
         let problem = Problem {
             candidates: &candidates,
             sets: &insights,
@@ -100,7 +106,6 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
             Box::new(CloudAccuracy::new(&laboratory)),
         ];
         let planned = plan.evaluations + plan.verification_seeds;
-        let lanes = setup::lanes(args.resources.jobs)?;
         let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned, lanes);
         let mut findings = search::run(&problem, &mut executor)?;
         // Figures of an instrument that is not sound are nothing to rely on.
@@ -135,16 +140,8 @@ pub(super) fn run(args: &OptimizeArgs) -> Result<u8, AppError> {
     progress.stage("report");
     let report = read_study::write_report(&dir, &args.folders.reports)?;
     progress.finish();
-    if args.output.json {
-        println!("{:#}", summary::json(&record, &report));
-    } else if !args.output.quiet {
-        print!("{}", summary::text(&record, &report));
-    }
-    Ok(match record.status {
-        Status::Verified => exit::DONE,
-        Status::Infeasible => exit::INFEASIBLE,
-        Status::Unverified => exit::UNVERIFIED,
-    })
+    output.summary("study", || summary::json(&record, &report), || summary::text(&record, &report));
+    Ok(summary::exit_code(record.status))
 }
 
 /// Takes the weights in eight bits that a study of `dir` measured with, where it has some that were made of these: another

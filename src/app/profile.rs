@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::progress::{Progress, Style};
-use super::{AppError, exit, interrupt, setup};
+use serde_json::{Map, Value, json};
+
+use super::output::emit;
+use super::progress::Progress;
+use super::{AppError, Output, exit, interrupt, setup};
 use crate::cli::ProfileArgs;
 use crate::config::{LatencyCurve, MachineEntry, ProfileFile, SpaceFile, SpreadEntry};
 use crate::data;
@@ -16,7 +19,7 @@ use crate::units::Latency;
 /// Largest side that images are taken to have.
 const MOST_SIDE: usize = 4096;
 
-pub(super) fn run(args: &ProfileArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &ProfileArgs, output: Output) -> Result<u8, AppError> {
     interrupt::install();
     setup::threads(Some(args.threads))?;
     if !(args.seconds.is_finite() && args.seconds >= 0.0) {
@@ -29,8 +32,8 @@ pub(super) fn run(args: &ProfileArgs) -> Result<u8, AppError> {
     let side = side(args, &file)?;
     let space = Space::new(&file, architecture, Some(side))?;
     match known {
-        Some(profile) => compare(args, &profile, &space, side),
-        None => write(args, &space, side),
+        Some(profile) => compare(args, &profile, &space, side, output),
+        None => write(args, &space, side, output),
     }
 }
 
@@ -47,7 +50,7 @@ fn side(args: &ProfileArgs, file: &SpaceFile) -> Result<usize, AppError> {
 }
 
 /// Times the numbers of channels that the space names and, so that none is beyond them, all of each layer's.
-fn write(args: &ProfileArgs, space: &Space, side: usize) -> Result<u8, AppError> {
+fn write(args: &ProfileArgs, space: &Space, side: usize, output: Output) -> Result<u8, AppError> {
     let architecture = space.architecture();
     let mut subjects = Vec::new();
     for layer in space.splits() {
@@ -56,7 +59,7 @@ fn write(args: &ProfileArgs, space: &Space, side: usize) -> Result<u8, AppError>
         depths.dedup();
         subjects.extend(depths.into_iter().map(|depth| Subject { layer, depth }));
     }
-    let spreads = measure(args, space, side, &subjects)?;
+    let spreads = measure(args, space, side, &subjects, output)?;
     let mut knots: BTreeMap<String, BTreeMap<usize, SpreadEntry>> = BTreeMap::new();
     for (subject, spread) in subjects.iter().zip(spreads) {
         knots.entry(subject.layer.name.to_owned()).or_default().insert(subject.depth, spread);
@@ -77,18 +80,46 @@ fn write(args: &ProfileArgs, space: &Space, side: usize) -> Result<u8, AppError>
         splits: knots.into_iter().filter_map(|(split, knots)| Some((split, LatencyCurve::new(knots)?))).collect(),
     };
     match &args.out {
-        None => print!("{}", profile.render()),
+        None if !output.json => print!("{}", profile.render()),
+        None => {}
         Some(path) => std::fs::write(path, profile.render()).map_err(|error| AppError::Flag {
             flag: "out",
             value: path.display().to_string(),
             problem: format!("cannot be written: {error}"),
         })?,
     }
+    if output.json {
+        emit("profile", object(&profile, args.out.as_deref()));
+    }
     Ok(exit::DONE)
 }
 
+/// A profile as JSON, latencies in nanoseconds.
+fn object(profile: &ProfileFile, out: Option<&Path>) -> Value {
+    let MachineEntry { arch, os, cpu, threads } = &profile.machine;
+    let knots = |curve: &LatencyCurve| {
+        let knot = |(depth, SpreadEntry { median, p95 }): (usize, SpreadEntry)| json!({ "depth": depth, "median_ns": median.0, "p95_ns": p95.0 });
+        Value::Array(curve.knots().map(knot).collect())
+    };
+    json!({
+        "out": out,
+        "program": profile.program,
+        "machine": { "arch": arch, "os": os, "cpu": cpu, "threads": threads },
+        "architecture": profile.architecture,
+        "structure": profile.structure,
+        "image_side": profile.image_side,
+        "splits": profile.splits.iter().map(|(split, curve)| (split.clone(), knots(curve))).collect::<Map<_, _>>(),
+    })
+}
+
 /// Times designs that a profile does not hold, halfway between two that it does, and prints how well it foretells them.
-fn compare(args: &ProfileArgs, profile: &ProfileFile, space: &Space, side: usize) -> Result<u8, AppError> {
+fn compare(
+    args: &ProfileArgs,
+    profile: &ProfileFile,
+    space: &Space,
+    side: usize,
+    output: Output,
+) -> Result<u8, AppError> {
     profile.check(space.architecture(), side, &args.space)?;
     let mut subjects = Vec::new();
     for layer in space.splits() {
@@ -101,17 +132,33 @@ fn compare(args: &ProfileArgs, profile: &ProfileFile, space: &Space, side: usize
         let problem = "has no two numbers of channels at a split of this space with another between them".to_owned();
         return Err(AppError::Flag { flag: "against", value: profile.path.display().to_string(), problem });
     }
-    let spreads = measure(args, space, side, &subjects)?;
+    let spreads = measure(args, space, side, &subjects, output)?;
     let mut errors = Vec::new();
-    println!("{:<24} {:>8} {:>12} {:>12} {:>7}", "split", "channels", "foretold", "measured", "ratio");
+    if !output.json {
+        println!("{:<24} {:>8} {:>12} {:>12} {:>7}", "split", "channels", "foretold", "measured", "ratio");
+    }
     for (Subject { layer, depth }, spread) in subjects.iter().zip(spreads) {
         let Latency(foretold) = profile.latency(layer.name, *depth, &args.space)?;
         let ratio = foretold as f64 / spread.median.0 as f64;
         errors.push((ratio - 1.0).abs());
-        println!("{:<24} {depth:>8} {:>12} {:>12} {ratio:>7.3}", layer.name, Latency(foretold), spread.median);
+        match output.json {
+            true => {
+                let measured = spread.median.0;
+                emit(
+                    "foretold",
+                    json!({ "split": layer.name, "depth": depth, "foretold_ns": foretold, "measured_ns": measured, "ratio": ratio }),
+                );
+            }
+            false => {
+                println!("{:<24} {depth:>8} {:>12} {:>12} {ratio:>7.3}", layer.name, Latency(foretold), spread.median);
+            }
+        }
     }
     errors.sort_by(f64::total_cmp);
     let percent = |at: usize| 100.0 * errors[at];
+    if output.json {
+        return Ok(exit::DONE);
+    }
     println!(
         "{} designs that were not in the profile: median error {:.1} %, largest {:.1} %",
         errors.len(),
@@ -126,8 +173,9 @@ fn measure(
     space: &Space,
     side: usize,
     subjects: &[Subject],
+    output: Output,
 ) -> Result<Vec<SpreadEntry>, ProfileError> {
-    let progress = Progress::new(Style::Shown);
+    let progress = Progress::new(output.progress());
     let text = format!("{} local nets of {} on images of {side}×{side}", subjects.len(), space.architecture());
     progress.stage(&text);
     let spreads = profile::measure(space.architecture(), side, subjects, args.seconds, &mut |done| {

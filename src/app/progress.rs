@@ -1,16 +1,25 @@
 //! What is being done, how much is left: bars on a terminal, plain lines in a log, nothing when asked for quiet.
 
-use std::collections::BTreeMap;
+mod bars;
+mod state;
+
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-
 use super::interrupt;
+use super::live::Heart;
 use crate::exec::{Job, Observer};
 use crate::measurement::{Evaluation, Metric, Outcome};
+use crate::verify::MetricBound;
+
+use bars::Bars;
+pub(super) use state::{Running, State};
+
+/// How long a log stays silent while something is measured.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,48 +30,48 @@ pub(super) enum Style {
     Quiet,
 }
 
-/// Progress on standard error.
+/// Progress on standard error and, once a study is open, in its folder.
 pub(super) struct Progress {
     style: Style,
     bars: Option<Bars>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    heart: OnceLock<Heart>,
+    /// When the last line was printed.
+    spoken: Mutex<Instant>,
 }
 
-/// On a terminal: one bar for the whole, one more for each running measurement.
-struct Bars {
-    all: MultiProgress,
-    total: ProgressBar,
-}
-
-struct State {
-    planned: usize,
-    recovered: usize,
-    fresh: usize,
-    start: Instant,
-    /// Label, bar and fraction done of the running measurements, by number.
-    running: BTreeMap<usize, (String, Option<ProgressBar>, f64)>,
+/// What it holds, also where a thread panicked while it changed it: every change is whole.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Progress {
     pub(super) fn new(style: Style) -> Self {
-        let bars = (style == Style::Shown && std::io::stderr().is_terminal()).then(|| {
-            let all = MultiProgress::new();
-            let total = all.add(bar("{elapsed_precise} [{bar:24}] {msg}"));
-            Bars { all, total }
-        });
-        let state = State { planned: 0, recovered: 0, fresh: 0, start: Instant::now(), running: BTreeMap::new() };
-        Self { style, bars, state: Mutex::new(state) }
+        let bars = (style == Style::Shown && std::io::stderr().is_terminal()).then(Bars::new);
+        let spoken = Mutex::new(Instant::now());
+        Self { style, bars, state: Arc::new(Mutex::new(State::new())), heart: OnceLock::new(), spoken }
+    }
+
+    /// From now on says in the study's folder `dir` what runs, for `privynet watch`.
+    pub(super) fn publish(&self, dir: &Path, bounds: Vec<MetricBound>) {
+        self.heart.get_or_init(|| Heart::start(dir, bounds, Arc::clone(&self.state)));
+    }
+
+    /// Of the measurements to come, `count` verify and are each worth `work` of the search's: for the time that is left.
+    pub(super) fn expect_verifications(&self, count: usize, work: f64) {
+        self.state().expect_verifications(count, work);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.state)
     }
 
     /// A line that stays.
     pub(super) fn line(&self, text: &str) {
+        *held(&self.spoken) = Instant::now();
         match (&self.bars, self.style) {
             (_, Style::Quiet) => {}
-            (Some(bars), _) => bars.all.suspend(|| eprintln!("{text}")),
+            (Some(bars), _) => bars.suspend(|| eprintln!("{text}")),
             (None, _) => eprintln!("{text}"),
         }
     }
@@ -73,99 +82,93 @@ impl Progress {
             Some(_) => self.fraction(text, 0.0),
             None => self.line(text),
         }
+        self.state().stage(text, 0.0);
     }
 
     /// Shows a stage's fraction.
     pub(super) fn fraction(&self, text: &str, done: f64) {
+        self.state().stage(text, done);
         if let Some(bars) = &self.bars {
-            bars.total.set_position((done * 1000.0) as u64);
-            bars.total.set_message(text.to_owned());
+            bars.total(text, done);
         }
     }
 
     /// Removes the bars.
     pub(super) fn finish(&self) {
         if let Some(bars) = &self.bars {
-            bars.total.finish_and_clear();
+            bars.finish();
         }
     }
 
     /// The bar of the whole: measurements done, the running ones by their fractions, and the time that is left.
     fn total(&self, state: &State) {
-        let Some(bars) = &self.bars else {
-            return;
-        };
-        let running: f64 = state.running.values().map(|&(_, _, done)| done).sum();
-        let (fresh, settled) = (state.fresh as f64 + running, (state.recovered + state.fresh) as f64 + running);
-        let planned = state.planned.max(1) as f64;
-        let eta = match fresh {
-            // The first tenth of a measurement foretells nothing.
-            fresh if fresh < 0.1 => String::new(),
-            fresh => {
-                let left = state.start.elapsed().as_secs_f64() / fresh * (planned - settled).max(0.0);
-                format!(", about {} left", crate::units::Duration(left))
-            }
-        };
-        bars.total.set_position((1000.0 * settled / planned) as u64);
-        bars.total.set_message(format!("{} of {} measurements{eta}", state.recovered + state.fresh, state.planned));
+        if let Some(bars) = &self.bars {
+            bars.total(&state.summary(), state.share());
+        }
     }
-}
 
-/// A bar of a thousand steps.
-fn bar(template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(1000);
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.enable_steady_tick(Duration::from_millis(250));
-    bar
+    /// In a log, what runs, where nothing was said for a while.
+    fn speak(&self, state: &State) {
+        if self.bars.is_some() || self.style == Style::Quiet || held(&self.spoken).elapsed() < SILENCE {
+            return;
+        }
+        let running: Vec<String> = state.running.values().map(Running::text).collect();
+        self.line(&format!("{}; running: {}", state.summary(), running.join("; ")));
+    }
 }
 
 impl Observer for Progress {
     fn started(&self, job: &Job<'_>, number: usize, planned: usize) {
         let mut state = self.state();
-        if state.fresh == 0 && state.running.is_empty() {
-            if state.recovered > 0 {
-                let recovered = state.recovered;
-                self.line(&format!("resumed: {recovered} measurements were found in the study and are not repeated"));
-            }
-            state.start = Instant::now();
+        if state.begins() && state.recovered > 0 {
+            let recovered = state.recovered;
+            self.line(&format!("resumed: {recovered} measurements were found in the study and are not repeated"));
         }
-        state.planned = planned;
-        let bar = self.bars.as_ref().map(|bars| bars.all.add(bar("         [{bar:24}] {msg}")));
-        let label = format!("{number}/{planned} {} ({}, seed {})", job.candidate.id, job.fidelity, job.seed);
-        state.running.insert(number, (label, bar, 0.0));
+        let (design, fidelity) = (job.candidate.id.clone(), job.fidelity);
+        state.start(
+            number,
+            planned,
+            Running { number, design, fidelity, seed: job.seed, what: String::new(), done: 0.0 },
+        );
+        if let Some(bars) = &self.bars {
+            bars.add(number);
+        }
     }
 
     fn progress(&self, number: usize, what: &str, done: f64) -> ControlFlow<()> {
         if interrupt::requested() {
             return ControlFlow::Break(());
         }
-        if self.bars.is_some() {
-            let mut state = self.state();
-            if let Some((label, Some(bar), fraction)) = state.running.get_mut(&number) {
-                *fraction = done;
-                bar.set_position((done * 1000.0) as u64);
-                bar.set_message(format!("{label} · {what}"));
-            }
-            self.total(&state);
+        let mut state = self.state();
+        if let Some(running) = state.proceed(number, what, done)
+            && let Some(bars) = &self.bars
+        {
+            bars.one(number, &running.text(), done);
         }
+        self.total(&state);
+        self.speak(&state);
         ControlFlow::Continue(())
     }
 
     fn finished(&self, evaluation: &Evaluation, number: usize, fresh: bool) {
         let mut state = self.state();
+        state.end(number, evaluation.fidelity, fresh);
         if !fresh {
-            state.recovered += 1;
             return;
         }
-        state.fresh += 1;
-        if let Some((_, Some(bar), _)) = state.running.remove(&number) {
-            bar.finish_and_clear();
+        if let Some(bars) = &self.bars {
+            bars.remove(number);
         }
         self.total(&state);
-        let planned = state.planned;
+        let (planned, left) = (state.planned, state.left());
         drop(state);
+        let left = match &self.bars {
+            // The bar says so.
+            Some(_) => String::new(),
+            None => left.map(|left| format!(", about {} left", crate::units::Duration(left))).unwrap_or_default(),
+        };
         self.line(&format!(
-            "{number:>3}/{planned} {:<26} {:<22} {} ({:.1} s)",
+            "{number:>3}/{planned} {:<26} {:<22} {} ({:.1} s{left})",
             evaluation.design.as_str(),
             evaluation.fidelity.to_string(),
             figures(evaluation),
@@ -175,7 +178,7 @@ impl Observer for Progress {
 }
 
 /// What a measurement found, in a few words.
-fn figures(evaluation: &Evaluation) -> String {
+pub(super) fn figures(evaluation: &Evaluation) -> String {
     if let Outcome::Failed { reason } = &evaluation.outcome {
         return format!("failed: {reason}");
     }
@@ -190,4 +193,10 @@ fn figures(evaluation: &Evaluation) -> String {
         }
     }
     text
+}
+
+/// A state in which nothing was done yet.
+#[cfg(test)]
+pub(super) fn state_for_tests() -> State {
+    State::new()
 }

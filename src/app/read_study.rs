@@ -4,18 +4,60 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::output::emit;
 use super::report_view;
-use super::{AppError, exit};
+use super::{AppError, Output, exit};
 use crate::cli::{FolderArgs, ReportArgs, ShowArgs};
 use crate::measurement::Metric;
 use crate::record::{DesignRecord, RECORD_FILE, RECORD_VERSION, Record};
 use crate::report;
 use crate::solver::pareto_front;
 use crate::store::StudyReader;
+use crate::suggest::did_you_mean;
+
+/// What makes a folder a study.
+const HEADER: &str = "study.json";
+
+/// Most studies that are named where another was meant.
+const MOST_NAMED: usize = 8;
 
 /// The study's folder: `study` itself where it is one, else the folder of that name under `--results`.
-pub(super) fn folder(study: &Path, folders: &FolderArgs) -> PathBuf {
-    if study.join("study.json").is_file() { study.to_owned() } else { folders.results.join(study) }
+///
+/// # Errors
+/// [`AppError::Study`] where neither is one, with the studies that there are.
+pub(super) fn folder(study: &Path, folders: &FolderArgs) -> Result<PathBuf, AppError> {
+    let named = folders.results.join(study);
+    if let Some(dir) = [study.to_owned(), named.clone()].into_iter().find(|dir| dir.join(HEADER).is_file()) {
+        return Ok(dir);
+    }
+    let known: Vec<String> = studies(&folders.results).into_iter().map(|(name, _)| name).collect();
+    let meant = did_you_mean(&study.to_string_lossy(), known.iter().map(String::as_str));
+    let there = match known.len() {
+        0 => format!("{} holds none yet: `privynet optimize BUDGET.yaml` makes one", folders.results.display()),
+        count => {
+            let more = if count > MOST_NAMED { ", …" } else { "" };
+            format!("{} holds {}{more}", folders.results.display(), known[..count.min(MOST_NAMED)].join(", "))
+        }
+    };
+    let problem = format!("no study is here{meant}; {there}; `--results DIR` names another folder");
+    Err(AppError::Study { path: named, problem })
+}
+
+/// The studies in the folder `results`, by name.
+pub(super) fn studies(results: &Path) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(results)
+        .map(|entries| entries.filter_map(Result::ok).collect())
+        .unwrap_or_else(|_| Vec::new());
+    let folders = entries.into_iter().map(|entry| entry.path()).filter(|path| path.join(HEADER).is_file());
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut studies: Vec<_> = folders.filter_map(|path| Some((name(&path)?, path))).collect();
+    studies.sort();
+    studies
+}
+
+/// The study's conclusion, where it has one that can be read.
+pub(super) fn conclusion(dir: &Path) -> Option<Record> {
+    open(dir).ok().map(|(_, record)| record)
 }
 
 /// The study in `dir` with its conclusion.
@@ -52,16 +94,18 @@ pub(super) fn write_report(dir: &Path, reports: &Path) -> Result<PathBuf, AppErr
     Ok(report::write(&view, &folder)?.page)
 }
 
-pub(super) fn report(args: &ReportArgs) -> Result<u8, AppError> {
-    let page = write_report(&folder(&args.study, &args.folders), &args.folders.reports)?;
-    println!("{}", page.display());
+pub(super) fn report(args: &ReportArgs, output: Output) -> Result<u8, AppError> {
+    let dir = folder(&args.study, &args.folders)?;
+    let page = write_report(&dir, &args.folders.reports)?;
+    output.summary("report", || json!({ "study": dir, "report": page }), || page.display().to_string());
     Ok(exit::DONE)
 }
 
-pub(super) fn show(args: &ShowArgs) -> Result<u8, AppError> {
-    let (_, record) = open(&folder(&args.study, &args.folders))?;
-    let known =
-        |d: &&DesignRecord| d.order.is_some() || record.verdict(&d.id).is_some() || args.json && !d.screened.is_empty();
+pub(super) fn show(args: &ShowArgs, output: Output) -> Result<u8, AppError> {
+    let (_, record) = open(&folder(&args.study, &args.folders)?)?;
+    let known = |d: &&DesignRecord| {
+        d.order.is_some() || record.verdict(&d.id).is_some() || output.json && !d.screened.is_empty()
+    };
     let mut designs: Vec<&DesignRecord> = record.designs.iter().filter(known).collect();
     if args.pareto {
         let value = |d, metric| record.on_verification_scale(d, metric).map_or(f64::NAN, |(value, _)| value);
@@ -71,12 +115,11 @@ pub(super) fn show(args: &ShowArgs) -> Result<u8, AppError> {
     } else {
         designs.sort_by_key(|d| d.order);
     }
-    if args.json {
+    if output.json {
         let rows: Vec<_> = designs.iter().map(|d| object(&record, d)).collect();
-        println!(
-            "{:#}",
-            json!({ "study": record.study, "status": record.status, "chosen": record.chosen, "designs": rows })
-        );
+        let object =
+            json!({ "study": record.study, "status": record.status, "chosen": record.chosen, "designs": rows });
+        emit("designs", object);
     } else if args.csv {
         csv(&record, &designs);
     } else {

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
+use super::output::emit;
 use super::{AppError, exit, interrupt, setup};
 use crate::cli::ReplayArgs;
 use crate::config::ReplayFile;
 use crate::exec::ExecError;
 use crate::report::{self, Curve, Race};
 use crate::search::replay::{Case, Replay};
-use crate::table::Table;
+use crate::suggest::did_you_mean;
+use crate::table::{Table, TableError};
 
 pub(super) fn run(args: &ReplayArgs) -> Result<u8, AppError> {
     interrupt::install();
@@ -16,13 +20,15 @@ pub(super) fn run(args: &ReplayArgs) -> Result<u8, AppError> {
     let file = ReplayFile::read(&args.budget)?;
     let beside = args.beside.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let table = Table::read(&args.table)?;
-    let case = Case::new(&table, &file)?;
+    let case = Case::new(&table, &file).map_err(|error| placed(error, &file))?;
     let case = match args.screening.as_ref().zip(args.screening_cost) {
         Some((_, share)) if !(share > 0.0 && share < 1.0) => {
             let problem = "must be more than 0 and less than 1: a screening costs less than a full lookup".to_owned();
             return Err(AppError::Flag { flag: "screening-cost", value: share.to_string(), problem });
         }
-        Some((path, share)) => case.screened(&table, &file, &Table::read(path)?, &args.key, share)?,
+        Some((path, share)) => {
+            case.screened(&table, &file, &Table::read(path)?, &args.key, share).map_err(|error| placed(error, &file))?
+        }
         None => case,
     };
     if args.evaluations == 0 {
@@ -30,10 +36,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<u8, AppError> {
         return Err(AppError::Flag { flag: "evaluations", value: "0".to_owned(), problem });
     }
     if case.candidates() == 0 {
-        println!(
-            "{}",
-            serde_json::json!({ "candidates": 0, "answer": [], "problem": "no row keeps the exact bounds" })
-        );
+        emit("search", json!({ "candidates": 0, "answer": [], "problem": "no row keeps the exact bounds" }));
         return Ok(exit::INFEASIBLE);
     }
     let strategies = if args.strategy.is_empty() { vec![file.strategy] } else { args.strategy.clone() };
@@ -45,7 +48,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<u8, AppError> {
             }
             let replay = case.run(args.evaluations, args.round.max(1), strategy, seed)?;
             let history = if args.brief { Vec::new() } else { replay.history.clone() };
-            println!("{}", serde_json::json!(Replay { history, ..replay.clone() }));
+            emit("search", json!(Replay { history, ..replay.clone() }));
             replays.push(replay);
         }
     }
@@ -55,6 +58,19 @@ pub(super) fn run(args: &ReplayArgs) -> Result<u8, AppError> {
         report::write_race(&race(&replays), path)?;
     }
     Ok(if all_found { exit::DONE } else { exit::INFEASIBLE })
+}
+
+/// A column that the table lacks is a mistake of the file that names it.
+fn placed(error: TableError, file: &ReplayFile) -> AppError {
+    let placed = match &error {
+        TableError::NoColumn { path, column, known } => {
+            let meant = did_you_mean(column, known.iter().map(String::as_str));
+            let problem = format!("{} has no such column{meant}; it has {}", path.display(), known.join(", "));
+            file.lacking(column, &problem)
+        }
+        _ => None,
+    };
+    placed.map_or_else(|| error.into(), AppError::from)
 }
 
 /// Searches that were printed before.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{AppError, exit};
+use super::output::emit;
+use super::{AppError, Output, exit};
 use crate::cli::ScoreArgs;
 use crate::data::{self, RgbImage};
 use crate::measurement::Metric;
@@ -18,7 +19,7 @@ struct Scored {
     squared_error: f64,
 }
 
-pub(super) fn run(args: &ScoreArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &ScoreArgs, output: Output) -> Result<u8, AppError> {
     let originals = data::image_files(&args.originals)?;
     let found = data::image_files(&args.reconstructions)?;
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -39,8 +40,10 @@ pub(super) fn run(args: &ScoreArgs) -> Result<u8, AppError> {
         let problem = "no JPEG or PNG files here to compare with".to_owned();
         return Err(AppError::Study { path: args.originals.clone(), problem });
     }
-    match args.json {
-        true => scored.iter().for_each(|s| println!("{}", json!({"name": s.name, "psnr": s.psnr, "ssim": s.ssim}))),
+    match output.json {
+        true => scored
+            .iter()
+            .for_each(|s| emit("reconstruction", json!({ "name": s.name, "psnr": s.psnr, "ssim": s.ssim }))),
         false => print(&scored)?,
     }
     Ok(exit::DONE)

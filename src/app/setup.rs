@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::backbone::{Architecture, Backbone, Layer};
+use crate::backbone::{Architecture, Backbone, BackboneError, Layer};
 use crate::cli::{AssetArgs, MachineArgs, ResourceArgs};
-use crate::config::{BudgetFile, ProfileFile, SpaceFile, WeightsPrecision};
-use crate::data::{self, ImageSet, Parts};
+use crate::config::{BudgetFile, ConfigError, ProfileFile, SpaceFile, WeightsPrecision};
+use crate::data::{self, DataError, ImageSet, Parts};
 use crate::exec::Lanes;
 use crate::features::FeatureCache;
 use crate::measurement::Metric;
@@ -15,7 +15,8 @@ use crate::protocol::{Plan, Workload};
 use crate::space::{Cost, Slot, Space};
 use crate::verify::{self, MetricBound};
 
-use super::AppError;
+use super::progress::Style;
+use super::{AppError, Output};
 
 /// A validated space with its images and weights.
 pub(super) struct Assets {
@@ -30,9 +31,22 @@ pub(super) struct Assets {
 }
 
 /// What a study needs: as [`assets`], with the latencies of the device that the budget names.
-pub(super) fn study_assets(budget: &BudgetFile, args: &AssetArgs) -> Result<Assets, AppError> {
-    let profile = budget.latency.as_ref().map(|latency| ProfileFile::read(&latency.profile)).transpose()?;
-    let Assets { file, space, parts, backbone, weights_read, .. } = assets(&budget.space, args, None)?;
+pub(super) fn study_assets(budget: &BudgetFile, args: &AssetArgs, output: Output) -> Result<Assets, AppError> {
+    let named = |field: &str, error: ConfigError| match error {
+        // The mistake is the name, and where that stands.
+        ConfigError::Read { path, hint, source } => {
+            let problem = format!("cannot be read{hint}: check that it exists and may be read ({source})");
+            ConfigError::field(&budget.path, field, path.display(), problem).located(&budget.text)
+        }
+        error => error,
+    };
+    let profile = budget.latency.as_ref().map(|latency| ProfileFile::read(&latency.profile)).transpose();
+    let profile = profile.map_err(|error| named("latency.profile", error))?;
+    let assets = assets(&budget.space, args, None, output).map_err(|error| match error {
+        AppError::Config(error) => named("space", error).into(),
+        error => error,
+    })?;
+    let Assets { file, space, parts, backbone, weights_read, .. } = assets;
     let space = match &profile {
         Some(profile) => space.timed(profile)?,
         None => space,
@@ -41,14 +55,19 @@ pub(super) fn study_assets(budget: &BudgetFile, args: &AssetArgs) -> Result<Asse
 }
 
 /// Reads a space, its images and its weights up to the deepest of `also` and the space's splits.
-pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>) -> Result<Assets, AppError> {
+pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>, output: Output) -> Result<Assets, AppError> {
     let mut file = SpaceFile::read(space, args.weights.as_deref(), args.data.as_deref())?;
-    file.fetch()?;
+    file.fetch(output.progress() == Style::Shown)?;
     let architecture = file.architecture()?;
     // Names and depths are checked before a single image is read; sides once they are known.
     Space::new(&file, architecture, None)?;
-    let also = also.map(|name| architecture.layer(name)).transpose()?;
-    let parts = data::load(&file.parts())?;
+    let layer = |name: &str| {
+        let unknown =
+            |error: BackboneError| AppError::Flag { flag: "split", value: name.to_owned(), problem: error.to_string() };
+        architecture.layer(name).map_err(unknown)
+    };
+    let also = also.map(layer).transpose()?;
+    let parts = data::load(&file.parts()).map_err(|error| unreadable(&file, error))?;
     let space = Space::new(&file, architecture, Some(parts.evaluation.side()))?;
     let deepest = deepest(architecture, space.splits().into_iter().chain(also));
     let loaded = Backbone::load(&file.backbone.file(), deepest.name)?;
@@ -60,6 +79,20 @@ pub(super) fn assets(space: &Path, args: &AssetArgs, also: Option<&str>) -> Resu
         WeightsPrecision::Int8 => loaded.quantised(&calibration(&parts.training))?,
     };
     Ok(Assets { file, space, parts, backbone, weights_read, profile: None })
+}
+
+/// Images that can't be read, with the place that names them.
+fn unreadable(file: &SpaceFile, error: DataError) -> AppError {
+    match error {
+        DataError::Read { path, source } => {
+            // As the file writes it, below `path`.
+            let below = path.strip_prefix(&file.data.path).ok().filter(|below| !below.as_os_str().is_empty());
+            let value = below.unwrap_or(&path).display().to_string();
+            let problem = format!("cannot read `{}`: check that it exists and may be read ({source})", path.display());
+            ConfigError::field(&file.path, "data", value, problem).located(&file.text).into()
+        }
+        error => error.into(),
+    }
 }
 
 /// Training images spread over the part, by which weights of eight bits are chosen: `[n, side, side, 3]`.
@@ -99,7 +132,13 @@ pub(super) fn enough_images(budget: &BudgetFile, assets: &Assets) -> Result<(), 
     if found >= needed {
         return Ok(());
     }
-    Err(AppError::Images { path: budget.path.clone(), found, needed, confidence: budget.privacy.confidence })
+    let confidence = budget.privacy.confidence;
+    let problem = format!(
+        "{found} evaluation images are too few to confirm a 95th percentile with a confidence of {confidence}: at least {needed} are \
+         needed; bound the mean only, lower `confidence`, or enlarge the evaluation part"
+    );
+    let bound = budget.privacy.psnr.p95.map(|p95| p95.to_string()).unwrap_or_default();
+    Err(ConfigError::field(&budget.path, "privacy.psnr.p95", bound, problem).located(&budget.text).into())
 }
 
 /// An exact budget: its name, its limit, and what a design uses of it, in base units.

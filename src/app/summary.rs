@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::exit;
 use crate::measurement::Metric;
 use crate::record::{Budgets, CostRecord, DesignRecord, Record};
 use crate::search::{Relaxation, Status};
@@ -72,6 +73,15 @@ fn headroom(record: &Record) -> Map<String, Value> {
     bounds.filter_map(|b| Some((b.metric.to_string(), json!(b.limit - verified(b.metric)?)))).collect()
 }
 
+/// What `optimize` ends with.
+pub(super) fn exit_code(status: Status) -> u8 {
+    match status {
+        Status::Verified => exit::DONE,
+        Status::Infeasible => exit::INFEASIBLE,
+        Status::Unverified => exit::UNVERIFIED,
+    }
+}
+
 /// The study as one JSON object.
 pub(super) fn json(record: &Record, report: &Path) -> Value {
     let chosen = record.chosen_design();
@@ -121,7 +131,6 @@ pub(super) fn json(record: &Record, report: &Path) -> Value {
     object
 }
 
-/// `0.893`, `17.4 dB`.
 /// The conclusion as a few lines.
 pub(super) fn text(record: &Record, report: &Path) -> String {
     let mut out = String::new();

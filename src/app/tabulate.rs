@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::insight::{self, insights};
-use super::progress::{Progress, Style};
+use super::progress::Progress;
 use super::setup;
-use super::{AppError, exit, interrupt};
+use super::{AppError, Output, exit, interrupt};
 use crate::cli::TabulateArgs;
 use crate::config::Attacker;
 use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Laboratory};
@@ -23,13 +23,13 @@ const TABLE_FILE: &str = "designs.parquet";
 const FIGURES: [Metric; 6] =
     [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::PsnrPooled, Metric::SsimMean];
 
-pub(super) fn run(args: &TabulateArgs) -> Result<u8, AppError> {
+pub(super) fn run(args: &TabulateArgs, output: Output) -> Result<u8, AppError> {
     interrupt::install();
     let device = setup::machine(&args.machine)?;
     let lanes = setup::lanes(args.resources.jobs)?;
-    let assets = setup::assets(&args.space, &args.assets, None)?;
+    let assets = setup::assets(&args.space, &args.assets, None, output)?;
     let fidelity = Fidelity::from(args.protocol);
-    let progress = Progress::new(if args.quiet { Style::Quiet } else { Style::Shown });
+    let progress = Progress::new(output.progress());
     let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
     let inputs = Inputs {
         budget: hash("every design of the space"),
@@ -43,6 +43,7 @@ pub(super) fn run(args: &TabulateArgs) -> Result<u8, AppError> {
     for warning in &recovered.warnings {
         progress.line(&format!("warning: {warning}"));
     }
+    progress.publish(&dir, Vec::new());
     let cache = setup::cache(&args.results, &args.resources);
     let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, device);
     let names: Vec<&'static str> = assets.space.splits().iter().map(|layer| layer.name).collect();
@@ -72,12 +73,14 @@ pub(super) fn run(args: &TabulateArgs) -> Result<u8, AppError> {
     let failed = candidates.len() - measured.len();
     let path = dir.join(TABLE_FILE);
     executor.study().write_table(TABLE_FILE, &table(&path, &measured)?)?;
-    if !args.quiet {
-        println!("{}: {} designs", path.display(), measured.len());
-        if failed > 0 {
-            println!("{failed} measurements failed and are not in it; the journal says why");
-        }
-    }
+    let text = || {
+        let failed = match failed {
+            0 => String::new(),
+            failed => format!("\n{failed} measurements failed and are not in it; the journal says why"),
+        };
+        format!("{}: {} designs{failed}", path.display(), measured.len())
+    };
+    output.summary("table", || json!({ "table": path, "designs": measured.len(), "failed": failed }), text);
     Ok(exit::DONE)
 }
 
@@ -96,7 +99,7 @@ fn table(path: &std::path::Path, measured: &[(&Candidate, Evaluation)]) -> Resul
         real("depth", |c| c.design.channels.depth() as f64),
         text("selection", Candidate::selection_names),
         real("mixed", |c| f64::from(u8::from(c.design.channels.channels().is_none()))),
-        real("relu", |c| f64::from(u8::from(c.design.channels.relu()))),
+        real("mixed_before_relu", |c| f64::from(u8::from(c.design.channels.mixed_before_relu()))),
         real("macs", |c| c.cost.macs.0 as f64),
         real("bytes", |c| c.cost.bytes.0 as f64),
         real("peak_memory", |c| c.cost.peak_memory.0 as f64),

@@ -118,14 +118,14 @@ impl HubFile {
     ///
     /// # Errors
     /// [`HubError`], which says what to do without a network.
-    pub fn fetch(&self) -> Result<PathBuf, HubError> {
+    pub fn fetch(&self, progress: bool) -> Result<PathBuf, HubError> {
         if std::env::var_os("HF_HOME").is_none() && std::env::home_dir().is_none() {
             return Err(HubError::NoCache { repository: self.repository.clone(), file: self.file.clone() });
         }
         let cache = Cache::from_env();
         match self.cached(&cache) {
             Some(path) => Ok(path),
-            None => self.download(&cache),
+            None => self.download(&cache, progress),
         }
     }
 
@@ -140,9 +140,9 @@ impl HubFile {
         repo.get(&self.file).or_else(|| Some(of_commit()).filter(|path| path.exists()))
     }
 
-    fn download(&self, cache: &Cache) -> Result<PathBuf, HubError> {
+    fn download(&self, cache: &Cache, progress: bool) -> Result<PathBuf, HubError> {
         let failed = |url: &str, source| self.failed(cache, url.to_owned(), source);
-        let api = ApiBuilder::from_env().build().map_err(|source| failed("the hub", source))?;
+        let api = ApiBuilder::from_env().with_progress(progress).build().map_err(|source| failed("the hub", source))?;
         let repo = api.repo(self.repo());
         let url = repo.url(&self.file);
         let known = api.metadata(&url).map_err(|source| failed(&url, source))?;

@@ -9,7 +9,8 @@ use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::schema;
-use crate::backbone::{BackboneError, BackboneFile, BadName, HubFile, Preprocess};
+use crate::backbone::{Architecture, BackboneError, BackboneFile, BadName, HubFile, Preprocess};
+use crate::suggest::did_you_mean;
 
 /// The pre-trained net of a space: a known architecture with weights, or an ONNX file; either on disk (`weights`), or of the
 /// Hugging Face hub (`hub`).
@@ -154,18 +155,18 @@ impl BackboneEntry {
         self.weights.as_os_str().is_empty()
     }
 
-    /// Has the hub's file fetched, if `hub` names one and nothing else took its place.
+    /// Has the hub's file fetched, if `hub` names one and nothing else took its place; `progress` shows a bar.
     ///
     /// # Errors
     /// [`BackboneError::Hub`].
-    pub(super) fn fetch(&mut self) -> Result<(), BackboneError> {
+    pub(super) fn fetch(&mut self, progress: bool) -> Result<(), BackboneError> {
         if let Some(Ok(file)) = self.hub_file().filter(|_| self.is_remote()) {
             // What its weights are of must be known in any case: better before they are fetched.
             let named = BackboneFile { weights: file.name().into(), ..self.file() };
             if !named.is_onnx() {
                 named.architecture()?;
             }
-            self.weights = file.fetch()?;
+            self.weights = file.fetch(progress)?;
         }
         Ok(())
     }
@@ -234,5 +235,15 @@ pub(super) fn field(error: &BackboneError) -> &'static str {
         BackboneError::Preprocess { .. } => "backbone.preprocess",
         BackboneError::Hub(_) => "backbone.hub",
         _ => "backbone.weights",
+    }
+}
+
+/// The architecture that was probably meant by one that isn't known.
+pub(super) fn hint(error: &BackboneError) -> String {
+    match error {
+        BackboneError::UnknownArchitecture { architecture } => {
+            did_you_mean(architecture, Architecture::names().iter().copied())
+        }
+        _ => String::new(),
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::attacker::Attacker;
 use super::{ConfigError, relative_to, schema, yaml};
 use crate::units::{self, Bytes, Decibel, Duration, Latency, Macs};
 
@@ -44,7 +45,7 @@ pub struct BudgetFile {
 
 /// A bound on what the local net takes on the device.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "expected a bound and a profile, such as {max: 5 ms, profile: device.yaml}")]
+#[serde(deny_unknown_fields, expecting = "a bound and a profile, such as {max: 5 ms, profile: device.yaml}")]
 pub struct LatencyBudget {
     /// Largest median latency of an image.
     pub max: Latency,
@@ -71,88 +72,6 @@ pub struct PrivacyBudget {
     /// Whom the bounds must hold against.
     #[serde(default)]
     pub attacker: Attacker,
-}
-
-/// What the attacker has, beside images of his own. The default is the strongest: all training images as pairs, and the local
-/// net with its channels.
-///
-/// Whoever knows the local net makes pairs by running it on his images, so that a number of pairs limits only one who doesn't. Not
-/// knowing its channels helps against him only where he has none: one pair betrays them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "keys and values such as {knows_local_net: true}")]
-pub struct Attacker {
-    /// (feature, image) pairs that he holds; as many as there are training images where absent.
-    pub pairs: Option<usize>,
-    /// Whether he knows the local net's weights, so that he can invert it.
-    pub knows_local_net: bool,
-    /// Whether he knows which of the layer's output channels the features are.
-    pub knows_channels: bool,
-}
-
-impl Default for Attacker {
-    fn default() -> Self {
-        Self { pairs: None, knows_local_net: true, knows_channels: true }
-    }
-}
-
-impl Attacker {
-    /// The pairs that limit his trainings; without any he makes as many as he has images.
-    pub fn limit(self) -> Option<usize> {
-        self.pairs.filter(|&pairs| pairs > 0)
-    }
-
-    /// Who he is, in sentences, where he has `images` images.
-    pub fn describe(self, images: usize) -> String {
-        let pairs = match self.limit() {
-            Some(pairs) => format!("holds {} (feature, image) pairs", pairs.min(images)),
-            None if self.pairs.is_none() => format!("holds {images} (feature, image) pairs"),
-            None => format!(
-                "holds no (feature, image) pair, but makes {images} by running the local net on images of his own"
-            ),
-        };
-        let channels = match self.knows_channels {
-            true => "knows which channels the features are",
-            false => "must find out by the features' statistics which channels they are",
-        };
-        let net = match self.knows_local_net {
-            true => "He knows the local net's weights, so that he can invert it.",
-            false => "He does not know the local net's weights; one who does may recover more.",
-        };
-        format!("The attacker sees the uploaded features, {pairs}, and {channels}. {net}")
-    }
-
-    /// What makes no sense of an attacker: the field, its value, and what is accepted.
-    fn problem(self) -> Option<(&'static str, String, String)> {
-        match self {
-            Self { pairs: Some(0), knows_local_net: false, .. } => Some((
-                "pairs",
-                "0".to_owned(),
-                "an attacker with neither pairs nor the local net is no basis for a promise; give him either (how far he gets: \
-                 `privynet audit --attacks shadow`)"
-                    .to_owned(),
-            )),
-            Self { pairs: Some(pairs @ 1..LEAST_PAIRS), .. } => Some((
-                "pairs",
-                pairs.to_string(),
-                format!(
-                    "must be at least {LEAST_PAIRS}, with fewer no decoder learns anything; or 0: he makes pairs with the local net"
-                ),
-            )),
-            Self { pairs: Some(pairs @ 1..), knows_local_net: true, .. } => Some((
-                "pairs",
-                pairs.to_string(),
-                "an attacker who knows the local net makes as many pairs as he has images, however few he was given: leave `pairs` \
-                 out, or write `knows_local_net: false` beside it"
-                    .to_owned(),
-            )),
-            Self { pairs, knows_channels: false, .. } if pairs != Some(0) => Some((
-                "knows_channels",
-                "false".to_owned(),
-                "an attacker who holds pairs reads the channels off them: write `pairs: 0` beside it".to_owned(),
-            )),
-            _ => None,
-        }
-    }
 }
 
 /// Bounds on PSNR over evaluation images.
@@ -226,9 +145,6 @@ pub enum EffortLevel {
     /// For a GPU, or a night.
     Thorough,
 }
-
-/// Pairs that an attacker must hold for an attack by training to be worth its name.
-const LEAST_PAIRS: usize = 16;
 
 fn confidence<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     units::share(deserializer).map_err(|error| serde::de::Error::custom(format!("confidence: {error}")))
@@ -339,10 +255,10 @@ impl BudgetFile {
     /// [`ConfigError`] with the file, the line or field, the value and what is accepted.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let (raw, text) = yaml::read::<Raw>(path)?;
-        Self::validate(path, raw, text)
+        Self::validate(path, raw, &text).map_err(|error| error.located(&text))
     }
 
-    fn validate(path: &Path, raw: Raw, text: String) -> Result<Self, ConfigError> {
+    fn validate(path: &Path, raw: Raw, text: &str) -> Result<Self, ConfigError> {
         let error = |field: &str, value: &dyn ToString, problem: &str| {
             ConfigError::field(path, field, value.to_string(), problem)
         };
@@ -414,7 +330,7 @@ impl BudgetFile {
         Ok(Self {
             space: relative_to(path, &raw.space),
             path: path.to_owned(),
-            text,
+            text: text.to_owned(),
             name,
             seed: raw.seed,
             compute: raw.compute,
@@ -455,7 +371,7 @@ mod tests {
 
     fn read(text: &str) -> Result<BudgetFile, ConfigError> {
         let path = Path::new("spaces/demo/budget.yaml");
-        BudgetFile::validate(path, yaml::parse(path, text)?, text.to_owned())
+        BudgetFile::validate(path, yaml::parse(path, text)?, text).map_err(|error| error.located(text))
     }
 
     fn message(text: &str) -> String {

@@ -408,7 +408,7 @@ mod tests {
         for (yaml, expected) in [
             (
                 "format: tar",
-                "space.yaml:1: format: unknown variant `tar`, expected one of `idx`, `image-folder`, `cifar10`",
+                "space.yaml:1:9: format: unknown value `tar`, expected one of `idx`, `image-folder`, `cifar10`",
             ),
             ("format: npz", "data.training: missing: name `training`, `validation` and `evaluation`, or draw them"),
             (
@@ -434,11 +434,11 @@ mod tests {
             ),
             (
                 "format: npz\nsplit: {training: 4, validation: 1, evaluation: 1, sede: 3}",
-                "space.yaml:2: split: unknown field `sede`",
+                "space.yaml:2:52: split: unknown field `sede` (did you mean `seed`?)",
             ),
             (
                 "format: npz\nsplit: {training: -4, validation: 1, evaluation: 1}",
-                "space.yaml:2: split.training: invalid type: integer `-4`",
+                "space.yaml:2:19: split.training: invalid type: integer `-4`",
             ),
         ] {
             let found = message(yaml);

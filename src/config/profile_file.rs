@@ -71,10 +71,10 @@ impl ProfileFile {
     /// [`ConfigError`] with the file, the line or field, the value and what is accepted.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let (raw, text) = yaml::read::<Raw>(path)?;
-        Self::validate(path, raw, text)
+        Self::validate(path, raw, &text).map_err(|error| error.located(&text))
     }
 
-    fn validate(path: &Path, raw: Raw, text: String) -> Result<Self, ConfigError> {
+    fn validate(path: &Path, raw: Raw, text: &str) -> Result<Self, ConfigError> {
         let error = |field: &str, value: &dyn ToString, problem: &str| {
             Err(ConfigError::field(path, field, value.to_string(), problem))
         };
@@ -103,7 +103,16 @@ impl ProfileFile {
             };
         }
         let Raw { program, machine, architecture, structure, image_side, .. } = raw;
-        Ok(Self { path: path.to_owned(), text, program, machine, architecture, structure, image_side, splits })
+        Ok(Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            program,
+            machine,
+            architecture,
+            structure,
+            image_side,
+            splits,
+        })
     }
 
     /// That it is one of this net at work on images of this side; `space` is the file that names them.
@@ -113,7 +122,7 @@ impl ProfileFile {
     pub fn check(&self, architecture: Architecture, image_side: usize, space: &Path) -> Result<(), ConfigError> {
         let error = |field: &str, value: &dyn ToString, wanted: String| {
             let problem = format!("{} {wanted}: {}", space.display(), remedy(space));
-            Err(ConfigError::field(&self.path, field, value.to_string(), problem))
+            Err(ConfigError::field(&self.path, field, value.to_string(), problem).located(&self.text))
         };
         if self.architecture != architecture.name() {
             return error("architecture", &self.architecture, format!("is about {architecture}"));
@@ -137,7 +146,7 @@ impl ProfileFile {
     pub fn latency(&self, split: &str, depth: usize, space: &Path) -> Result<Latency, ConfigError> {
         let error = |value: String| {
             let problem = format!("{} has {depth} channels there: {}", space.display(), remedy(space));
-            ConfigError::field(&self.path, format!("splits.{split}"), value, problem)
+            ConfigError::field(&self.path, format!("splits.{split}"), value, problem).located(&self.text)
         };
         let curve = self.splits.get(split).ok_or_else(|| error("was not measured".to_owned()))?;
         curve.at(depth).ok_or_else(|| error(format!("was measured with up to {} channels", curve.deepest())))
@@ -191,7 +200,7 @@ mod tests {
 
     fn read(text: &str) -> Result<ProfileFile, ConfigError> {
         let path = Path::new("device.yaml");
-        ProfileFile::validate(path, yaml::parse(path, text)?, text.to_owned())
+        ProfileFile::validate(path, yaml::parse(path, text)?, text).map_err(|error| error.located(text))
     }
 
     #[test]
@@ -230,7 +239,7 @@ mod tests {
         good.check(vgg16, 32, space).unwrap();
         let refused = |profile: &ProfileFile, architecture, side, parts: &[&str]| {
             let text = profile.check(architecture, side, space).unwrap_err().to_string();
-            for part in parts.iter().chain(&["device.yaml: ", "privynet profile --space my/space.yaml"]) {
+            for part in parts.iter().chain(&["device.yaml:", "privynet profile --space my/space.yaml"]) {
                 assert!(text.contains(part), "`{text}` lacks `{part}`");
             }
         };

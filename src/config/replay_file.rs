@@ -12,6 +12,8 @@ use super::{ConfigError, Strategy, yaml};
 pub struct ReplayFile {
     /// Where it was read.
     pub path: PathBuf,
+    /// Its text.
+    pub text: String,
     /// Columns of numbers that describe a design to the models.
     pub parameters: Vec<String>,
     /// Column of names without an order, such as the split layer.
@@ -116,18 +118,39 @@ pub(super) struct Raw {
 }
 
 impl ReplayFile {
+    /// That a table lacks the column `column`; `None` where it isn't this file that names it. `problem` says what the table has.
+    pub fn lacking(&self, column: &str, problem: &str) -> Option<ConfigError> {
+        let among = |names: &[String]| names.iter().any(|name| name == column);
+        let named = |name: &str, std_error: &Option<String>| name == column || std_error.as_deref() == Some(column);
+        let field = if among(&self.parameters) {
+            "parameters"
+        } else if self.category.as_deref() == Some(column) {
+            "category"
+        } else if among(&self.groups) {
+            "groups"
+        } else if self.objectives.iter().any(|entry| named(&entry.column, &entry.std_error)) {
+            "objectives"
+        } else if self.constraints.iter().any(|entry| named(&entry.column, &entry.std_error)) {
+            "constraints"
+        } else {
+            return None;
+        };
+        Some(ConfigError::field(&self.path, field, column, problem).located(&self.text))
+    }
+
     /// Reads and validates the file at `path`; that its columns exist is for the table to say.
     ///
     /// # Errors
     /// [`ConfigError`] with the file, the line or field, the value and what is accepted.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let (raw, _) = yaml::read::<Raw>(path)?;
-        let error = |field: &str, value: String, problem: &str| ConfigError::field(path, field, value, problem);
+        let (raw, text) = yaml::read::<Raw>(path)?;
+        let error =
+            |field: &str, value: String, problem: &str| ConfigError::field(path, field, value, problem).located(&text);
         if raw.parameters.is_empty() && raw.category.is_none() {
             return Err(error("parameters", "none".to_owned(), "name the columns that tell designs apart"));
         }
         if !(1..=2).contains(&raw.objectives.len()) {
-            let found = raw.objectives.len().to_string();
+            let found = format!("{} of them", raw.objectives.len());
             return Err(error("objectives", found, "give one objective, or two for a front"));
         }
         for objective in &raw.objectives {
@@ -146,15 +169,15 @@ impl ReplayFile {
         }
         for constraint in &raw.constraints {
             let field = format!("constraints.{}", constraint.column);
-            match (constraint.max, constraint.min) {
-                (Some(limit), None) | (None, Some(limit)) if limit.is_finite() => {}
-                (Some(limit), None) | (None, Some(limit)) => {
-                    return Err(error(&field, limit.to_string(), "must be a finite number"));
-                }
-                _ => {
-                    let problem = "give either `max` or `min`; a column with both limits is written twice";
-                    return Err(error(&field, format!("{:?} and {:?}", constraint.max, constraint.min), problem));
-                }
+            let problem = "give either `max` or `min`; a column with both limits is written twice";
+            let (limit, key) = match (constraint.max, constraint.min) {
+                (Some(limit), None) => (limit, "max"),
+                (None, Some(limit)) => (limit, "min"),
+                (Some(_), Some(_)) => return Err(error(&field, "max and min".to_owned(), problem)),
+                (None, None) => return Err(error(&field, "no limit".to_owned(), problem)),
+            };
+            if !limit.is_finite() {
+                return Err(error(&format!("{field}.{key}"), limit.to_string(), "must be a finite number"));
             }
         }
         if raw.initial == Some(0) {
@@ -162,6 +185,7 @@ impl ReplayFile {
         }
         Ok(Self {
             path: path.to_owned(),
+            text,
             parameters: raw.parameters,
             category: raw.category,
             groups: raw.groups,

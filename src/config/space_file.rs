@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{BackboneEntry, ConfigError, DataEntry, relative_to, schema, splits, yaml};
-use crate::backbone::Architecture;
+use crate::backbone::{Architecture, BackboneError};
 use crate::data::PartsSpec;
 
 /// A search space as written; paths are made relative to the working folder.
@@ -128,17 +128,15 @@ impl SpaceFile {
     /// # Errors
     /// [`ConfigError::Backbone`] for an architecture that is not known, or a file that can't be used.
     pub fn architecture(&self) -> Result<Architecture, ConfigError> {
-        let failed = |error| ConfigError::Backbone { path: self.path.clone(), error: Box::new(error) };
-        self.backbone.file().architecture().map_err(failed)
+        self.backbone.file().architecture().map_err(|error| unusable(&self.path, &self.text, error))
     }
 
-    /// Fetches the backbone's file if it is the hub's and not in the cache; until then there is none.
+    /// Fetches the backbone's file if it is the hub's and not in the cache; until then there is none. `progress` shows a bar.
     ///
     /// # Errors
     /// [`ConfigError::Backbone`], which says what to do without a network.
-    pub fn fetch(&mut self) -> Result<(), ConfigError> {
-        let failed = |error| ConfigError::Backbone { path: self.path.clone(), error: Box::new(error) };
-        self.backbone.fetch().map_err(failed)
+    pub fn fetch(&mut self, progress: bool) -> Result<(), ConfigError> {
+        self.backbone.fetch(progress).map_err(|error| unusable(&self.path, &self.text, error))
     }
 
     /// What the data loader is to read.
@@ -169,7 +167,7 @@ impl SpaceFile {
             Some(path) => path.to_owned(),
             None => relative_to(path, &space.data.path),
         };
-        space.validate()?;
+        space.validate().map_err(|error| error.located(&space.text))?;
         Ok(space)
     }
 
@@ -229,6 +227,11 @@ impl SpaceFile {
         }
         self.data.validate(&self.path)
     }
+}
+
+/// The error of a space's net, with its place.
+fn unusable(path: &Path, text: &str, error: BackboneError) -> ConfigError {
+    ConfigError::Backbone { path: path.to_owned(), place: None, error: Box::new(error) }.located(text)
 }
 
 #[cfg(test)]

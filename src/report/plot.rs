@@ -3,6 +3,7 @@
 pub(super) mod axes;
 pub(super) mod budget;
 pub(super) mod callout;
+pub(super) mod compare;
 pub(super) mod fit;
 pub(super) mod font;
 pub(super) mod gallery;

@@ -2,6 +2,20 @@
 //!
 //! For benchmarking strategies against answers that are known, for users with measurements of their own, and for tests. A
 //! row that was looked up is known exactly: the answer is the best of them that keeps every bound, never a prediction.
+//!
+//! ```
+//! use privynet::config::{ReplayFile, Strategy};
+//! use privynet::search::replay::Case;
+//! use privynet::table::Table;
+//!
+//! let folder = std::path::Path::new("spaces/cifar10-vgg16/table");
+//! let table = Table::read(&folder.join("designs.parquet"))?;
+//! let budget = ReplayFile::read(&folder.join("loose.yaml"))?;
+//! let found = Case::new(&table, &budget)?.run(12, 1, Strategy::Model, 0)?;
+//! assert_eq!(found.history.len(), 12);
+//! assert!(found.share.is_some_and(|share| share > 0.9));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod case;
 
@@ -329,6 +343,7 @@ mod tests {
         let columns = columns.into_iter().map(|(name, values)| (name, Values::Real(values))).collect();
         let table = Table::new(Path::new("c2dtlz2"), columns).unwrap();
         let file = ReplayFile {
+            text: String::new(),
             path: "c2dtlz2".into(),
             parameters: ["x1", "x2", "x3"].map(str::to_owned).into(),
             category: None,

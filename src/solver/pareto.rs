@@ -4,6 +4,13 @@
 ///
 /// A point is (accuracy, leakage): a larger accuracy and a smaller leakage are better. Equal points don't dominate each
 /// other; points with a NaN are left out. O(n log n).
+///
+/// ```
+/// use privynet::solver::pareto_front;
+///
+/// let designs = [(0.8, 20.0), (0.7, 18.0), (0.7, 19.0)];
+/// assert_eq!(pareto_front(&designs), [0, 1]);
+/// ```
 pub fn pareto_front(points: &[(f64, f64)]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..points.len()).filter(|&i| !points[i].0.is_nan() && !points[i].1.is_nan()).collect();
     // Adding zero turns −0 into 0, which the total order would tell apart.

@@ -57,35 +57,35 @@ fn backbone_mistakes() {
     };
     check(
         "{weights: nowhere.onnx, preprocess: unit}",
-        &["space.yaml: backbone.weights: the ONNX file `", "nowhere.onnx", "exists"],
+        &["space.yaml:", "backbone.weights: the ONNX file `", "nowhere.onnx", "exists"],
     );
-    check("{weights: NET}", &["space.yaml: backbone", "vgg.onnx", "`preprocess`", "imagenet", "mean: [R, G, B]"]);
+    check("{weights: NET}", &["space.yaml:", "backbone", "vgg.onnx", "`preprocess`", "imagenet", "mean: [R, G, B]"]);
     check(
         "{architecture: vgg16, weights: NET, preprocess: unit}",
-        &["space.yaml: backbone.architecture: vgg16", "ONNX", "leave this line out"],
+        &["space.yaml:", "backbone.architecture: vgg16", "ONNX", "leave this line out"],
     );
     check(
         "{weights: NET, preprocess: imagnet}",
-        &["space.yaml:1: backbone.preprocess", "imagenet", "{mean: [R, G, B]"],
+        &["space.yaml:1:", "backbone.preprocess", "imagenet", "{mean: [R, G, B]"],
     );
     check(
         "{weights: NET, preprocess: {mean: [0, 0], std: [1, 1, 1]}}",
-        &["space.yaml:1: backbone.preprocess", "length 2", "length 3"],
+        &["space.yaml:1:", "backbone.preprocess", "length 2", "length 3"],
     );
     check(
         "{weights: NET, preprocess: {mean: [123, 117, 104], std: [58, 57, 57]}}",
-        &["space.yaml: backbone.preprocess", "123", "divide them by 255"],
+        &["space.yaml:", "backbone.preprocess", "123", "divide them by 255"],
     );
     check(
         "{weights: NET, preprocess: unit, colours: gbr}",
-        &["space.yaml:1: backbone.colours", "`gbr`", "`rgb`", "`bgr`"],
+        &["space.yaml:1:", "backbone.colours", "`gbr`", "`rgb`", "`bgr`"],
     );
     check(
         "{weights: NET, preprocess: unit}",
-        &["space.yaml: splits.conv1_2", "has no layer `conv1_2`", "its layers are"],
+        &["space.yaml:", "splits.conv1_2", "has no layer `conv1_2`", "its layers are"],
     );
-    check("{weights: w.safetensors}", &["space.yaml: backbone", "w.safetensors", "`architecture`", "resnet18"]);
-    check("vgg16", &["space.yaml:1: backbone", "\"vgg16\"", "{architecture: vgg16, weights: FILE}"]);
+    check("{weights: w.safetensors}", &["space.yaml:", "backbone", "w.safetensors", "`architecture`", "resnet18"]);
+    check("vgg16", &["space.yaml:1:", "backbone", "\"vgg16\"", "{architecture: vgg16, weights: FILE}"]);
 }
 
 #[test]
@@ -96,12 +96,12 @@ fn lists_and_keys_of_a_space() {
         "  conv1_2: [4]",
         &["space.yaml:", "splits", "`conv1_2` is named twice"],
     );
-    refused_after("space.yaml", "[4, 8]", "4", &["space.yaml:3: splits.conv1_2", "integer `4`", "such as [16, 64]"]);
+    refused_after("space.yaml", "[4, 8]", "4", &["space.yaml:3:", "splits.conv1_2", "integer `4`", "such as [16, 64]"]);
     refused_after(
         "space.yaml",
         "data:",
         "precision: {}\nprecision: {}\ndata:",
-        &["space.yaml:1: duplicate field `precision`", "write it once"],
+        &["space.yaml:", "duplicate field `precision`", "write it once"],
     );
     refused_after("space.yaml", "format: idx", "format: idx\n  pad_to: 0", &["data.pad_to: 0", "multiple of 16"]);
     refused_after("space.yaml", "format: idx", "format: idx\n  resize: {to: 0}", &["data.resize: 0", "resize"]);
@@ -109,7 +109,7 @@ fn lists_and_keys_of_a_space() {
         "space.yaml",
         "format: idx",
         "format: image-folder\n  resize: {to: 0}",
-        &["space.yaml: data.resize: 0", "from 16 to 1024"],
+        &["space.yaml:", "data.resize: 0", "from 16 to 1024"],
     );
     refused_after("space.yaml", "format: idx", "format: idx\n  resize: 32", &["space.yaml:", "data.resize", "{to: 64"]);
 }

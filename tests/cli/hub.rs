@@ -131,7 +131,7 @@ fn without_a_network_the_message_says_what_to_do() {
         &space,
         &nobody(),
         &[
-            "space.yaml: backbone.hub: `model.safetensors` of the hub's `someone/vgg16` (main)",
+            "backbone.hub: `model.safetensors` of the hub's `someone/vgg16` (main)",
             folder.to_str().unwrap(),
             "`hf download someone/vgg16 model.safetensors --revision main`",
             "/someone/vgg16/resolve/main/model.safetensors and write `weights: FILE` in place of `hub`",
@@ -172,7 +172,7 @@ fn weights_of_nothing_known_are_not_fetched() {
 fn names_that_are_none_are_refused_before_anything_is_asked_for() {
     let hub = Hub::serving(Vec::new(), COMMIT);
     for (entry, parts) in [
-        ("hub: ../vgg16", &["space.yaml: backbone.hub: ../vgg16", "OWNER/NAME"][..]),
+        ("hub: ../vgg16", &["backbone.hub: ../vgg16", "OWNER/NAME"][..]),
         ("hub: /etc/passwd", &["backbone.hub: /etc/passwd"]),
         ("hub: a/b, file: ../../x.onnx", &["backbone.file: ../../x.onnx", "`.onnx`"]),
         ("hub: a/b, file: pytorch_model.bin", &["backbone.file: pytorch_model.bin", "`.safetensors`"]),

@@ -1,12 +1,16 @@
 //! The program as its users run it, on a tiny space with the real weights.
 
 mod bad_input;
+mod compare;
+mod errors;
 mod hub;
 mod latency;
 mod main_job;
+mod output;
 mod own_images;
 mod own_net;
 mod schema;
 mod score;
 mod search;
 mod support;
+mod watch;

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::app::{AppError, exit, interrupt};
+use crate::app::output::emit;
+use crate::app::{AppError, Output, exit, interrupt};
 use crate::backbone::Architecture;
-use crate::cli::BenchArgs;
 use crate::config::PrecisionEntry;
 use crate::features::ChannelScores;
 use crate::proxy::{LayerMoments, MomentsBuilder};
@@ -29,7 +29,7 @@ const MEASURED: usize = 60;
 /// Passes, of which the median counts.
 const PASSES: usize = 5;
 
-pub(super) fn run(args: &BenchArgs, wanted: usize) -> Result<u8, AppError> {
+pub(super) fn run(wanted: usize, output: Output) -> Result<u8, AppError> {
     interrupt::install();
     let insight = insight();
     let draws = wanted.div_ceil(SPLITS.len() * DEPTHS.len());
@@ -75,14 +75,14 @@ pub(super) fn run(args: &BenchArgs, wanted: usize) -> Result<u8, AppError> {
     let [whole, predicted, proposed] = passes[PASSES / 2];
     let (solved, memory) = (whole - predicted - proposed, peak_memory());
     let threads = rayon::current_num_threads();
-    if args.json {
+    if output.json {
         let object = json!({
             "candidates": count, "splits": SPLITS.len(), "width": WIDTH, "depths": DEPTHS, "measured": MEASURED,
             "models": 3, "threads": threads, "enumerate_seconds": enumerated, "enumerate_memory_bytes": held,
             "fit_seconds": fitted, "predict_seconds": predicted, "propose_seconds": proposed,
             "solve_seconds": solved, "peak_memory_bytes": memory,
         });
-        println!("{object:#}");
+        emit("enumeration", object);
     } else {
         println!(
             "{count} candidates of {} layers with {WIDTH} channels, {DEPTHS:?} of which are kept; {MEASURED} measurements, 3 \
