@@ -9,6 +9,7 @@ mod exported;
 mod init;
 mod insight;
 mod interrupt;
+mod live;
 mod measure;
 mod optimize;
 mod profile;
