@@ -1,7 +1,7 @@
 //! What the leakage figures mean, and what they don't.
 
 use super::super::text::escape;
-use super::super::view::StudyView;
+use super::super::view::{Status, StudyView};
 use super::list;
 
 pub(super) fn section(view: &StudyView) -> String {
@@ -25,7 +25,11 @@ pub(super) fn section(view: &StudyView) -> String {
     let attacks = if threat.attacks.is_empty() {
         "<p>No attack has run yet.</p>\n".to_owned()
     } else {
-        format!("<p>Attacks that ran:</p>\n{}", list(&threat.attacks))
+        let when = match view.status {
+            Status::InProgress | Status::Stopped => "Attacks of the search, and of the verification that is to come:",
+            _ => "Attacks that ran:",
+        };
+        format!("<p>{when}</p>\n{}", list(&threat.attacks))
     };
     format!(
         "<section id=\"threat\">\n<h2>What the leakage figures mean, and what they do not</h2>\n<p>{}</p>\n{attacks}\

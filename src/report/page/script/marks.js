@@ -3,9 +3,13 @@ const tip = element("div", { id: "tip", "aria-hidden": "true" });
 tip.hidden = true;
 document.body.append(tip);
 
+/** Whether the pointer asked for what is shown: else its moving on, or the page's moving under it, hides nothing. */
+let pointed = false;
+
 const hideTip = () => { tip.hidden = true; };
 
-const showTip = (mark) => {
+const showTip = (mark, byPointer) => {
+  pointed = byPointer;
   const lines = mark.dataset.text.split("\n");
   tip.replaceChildren(element("strong", {}, lines[0]), ...lines.slice(1).map((line) => element("div", {}, line)));
   const exposed = designs.get(mark.dataset.design)?.exposed;
@@ -60,15 +64,17 @@ for (const plot of document.querySelectorAll(".stack > svg")) {
   const stage = plot.parentElement;
   stage.addEventListener("pointerover", (event) => {
     const mark = markOf(event);
-    if (mark) showTip(mark);
-    else hideTip();
+    if (mark) showTip(mark, true);
+    else if (pointed) hideTip();
   });
-  stage.addEventListener("pointerleave", hideTip);
+  stage.addEventListener("pointerleave", () => {
+    if (pointed) hideTip();
+  });
   stage.addEventListener("focusin", (event) => {
     const mark = markOf(event);
     if (!mark) return;
     setStop(mark);
-    if (mark.matches(":focus-visible")) showTip(mark);
+    if (mark.matches(":focus-visible")) showTip(mark, false);
   });
   stage.addEventListener("focusout", hideTip);
   stage.addEventListener("keydown", (event) => {
