@@ -13,6 +13,7 @@ mod init;
 mod insight;
 mod interrupt;
 mod live;
+mod live_page;
 mod measure;
 mod next;
 mod optimize;

@@ -43,6 +43,8 @@ pub trait Observer: Sync {
     fn progress(&self, number: usize, what: &str, done: f64) -> ControlFlow<()>;
     /// A job ended, or its result was found in the journal (`fresh` is false).
     fn finished(&self, evaluation: &Evaluation, number: usize, fresh: bool);
+    /// After [`finished`](Self::finished): which job it was that has this result.
+    fn settled(&self, _job: &Job<'_>, _evaluation: &Evaluation) {}
 }
 
 /// Why a study can't go on.
@@ -162,6 +164,7 @@ impl<'a> Executor<'a> {
             match self.found(job) {
                 Some(evaluation) => {
                     self.observer.finished(&evaluation, number, false);
+                    self.observer.settled(job, &evaluation);
                     results[index] = Some(evaluation);
                 }
                 None => pending.push(Pending { index, number, job }),
@@ -207,6 +210,7 @@ impl<'a> Executor<'a> {
         ledger.known.insert((evaluation.design.clone(), evaluation.fidelity, evaluation.seed), evaluation.clone());
         drop(ledger);
         self.observer.finished(&evaluation, number, true);
+        self.observer.settled(job, &evaluation);
         Ok(evaluation)
     }
 

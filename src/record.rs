@@ -3,6 +3,8 @@
 //! `optimize` writes it once; `show`, `report` and `export` read it and never need the models, the data or the
 //! search again.
 
+mod channel_map;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -18,6 +20,8 @@ use crate::solver::{self, Bound, Bounds};
 use crate::space::{Candidate, Cost, Design};
 use crate::surrogate::Prediction;
 use crate::verify::{MetricBound, Verdict};
+
+pub use channel_map::{ChannelFigures, ChannelMap};
 
 /// Name of the record's file in the study's folder.
 pub const RECORD_FILE: &str = "conclusion.json";
@@ -92,6 +96,9 @@ pub struct Record {
     pub warnings: Vec<String>,
     /// What an attacker reaches without features.
     pub floors: Option<Floors>,
+    /// The channels of the chosen design's layer; of studies that were concluded before records held them, `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<ChannelMap>,
     /// What determined the figures.
     pub provenance: Provenance,
 }
@@ -226,6 +233,9 @@ pub struct Provenance {
     pub device: String,
     /// Operating system and processor architecture.
     pub machine: String,
+    /// Processor cores that the program could use; of older studies not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<usize>,
     /// Seconds that all measurements took.
     pub seconds: f64,
     /// Protocols: search and verification.

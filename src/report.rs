@@ -8,6 +8,10 @@
 //! StudyView ─► plot (one Scene per plot) ─► plotters ─► SVG ─► page ─► index.html
 //!                                                   └─► SVG and PNG files
 //! ```
+//!
+//! In the page's plots the marks are links (`#design/ID`), which without a script lead to the design's row of the table. The script
+//! (`page/script`) makes them open the design's own view, from data that stand in the page as JSON; what it shows it sets as text, never
+//! as markup.
 
 mod audit;
 mod compare;
@@ -99,12 +103,17 @@ pub fn write(view: &StudyView, dir: &Path) -> Result<ReportFiles, ReportError> {
     let page = page::html(view, &plots)?;
     let (mut files, mut stale) = (Vec::new(), Vec::new());
     for scene in plots.vector() {
-        files.push((dir.join(format!("{}.svg", scene.name)), scene.svg(false)?.into_bytes()));
+        files.push((dir.join(format!("{}.svg", scene.name)), scene.svg()?.into_bytes()));
         files.push((dir.join(format!("{}.png", scene.name)), scene.png()?));
     }
     match &plots.gallery {
         Some(scene) => files.push((dir.join(format!("{}.png", scene.name)), scene.png()?)),
         None => stale.push(dir.join("gallery.png")),
+    }
+    for (name, there) in [("ladder", plots.ladder.is_some()), ("channels", plots.channels.is_some())] {
+        if !there {
+            stale.extend(["svg", "png"].map(|extension| dir.join(format!("{name}.{extension}"))));
+        }
     }
     fs::create_dir_all(dir).map_err(|source| ReportError::Write { path: dir.to_owned(), source })?;
     for (path, content) in &files {
@@ -152,7 +161,7 @@ pub fn write_race(race: &Race, path: &Path) -> Result<(), ReportError> {
     }
     let scene = plot::race::draw(race);
     let is_svg = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-    let bytes = if is_svg { scene.svg(true)?.into_bytes() } else { scene.png()? };
+    let bytes = if is_svg { scene.svg()?.into_bytes() } else { scene.png()? };
     replace(path, &bytes)
 }
 

@@ -9,16 +9,7 @@ use super::{AppError, Output, exit, interrupt};
 use crate::cli::ChannelsArgs;
 use crate::estimate::Laboratory;
 use crate::features::FeatureCache;
-
-/// One channel's scores.
-struct Scored {
-    channel: usize,
-    fisher_map: f64,
-    fisher_pooled: f64,
-    separation: f64,
-    leakage: f64,
-    dead: bool,
-}
+use crate::record::{ChannelFigures, ChannelMap};
 
 pub(super) fn run(args: &ChannelsArgs, output: Output) -> Result<u8, AppError> {
     interrupt::install();
@@ -33,38 +24,30 @@ pub(super) fn run(args: &ChannelsArgs, output: Output) -> Result<u8, AppError> {
     })?;
     let insight = laboratory.insight(&args.split, &[], 0)?;
     progress.finish();
-    let score = |channel: usize| Scored {
-        channel,
-        fisher_map: insight.scores.fisher_map[channel],
-        fisher_pooled: insight.scores.fisher_pooled[channel],
-        separation: insight.moments.class_separation(&[channel as u16]),
-        leakage: insight.moments.linear_attack_psnr(&[channel as u16]),
-        dead: insight.scores.dead[channel],
-    };
-    let scored: Vec<Scored> = (0..insight.scores.dead.len()).map(score).collect();
+    let ChannelMap { channels, .. } = ChannelMap::new(&args.split, &insight);
     match output.json {
-        true => scored.iter().for_each(print_json),
-        false => print(&args.split, &scored),
+        true => channels.iter().enumerate().for_each(print_json),
+        false => print(&args.split, &channels),
     }
     Ok(exit::DONE)
 }
 
-fn print_json(scored: &Scored) {
-    let &Scored { channel, fisher_map, fisher_pooled, separation, leakage, dead } = scored;
+fn print_json((channel, figures): (usize, &ChannelFigures)) {
+    let &ChannelFigures { fisher_map, fisher_pooled, class_separation, linear_attack_psnr, dead } = figures;
     let object = json!({
         "channel": channel,
         "fisher_map": fisher_map,
         "fisher_pooled": fisher_pooled,
-        "class_separation": separation,
-        "linear_attack_psnr": leakage,
+        "class_separation": class_separation,
+        "linear_attack_psnr": linear_attack_psnr,
         "dead": dead,
     });
     emit("channel", object);
 }
 
-fn print(split: &str, scored: &[Scored]) {
-    let dead = scored.iter().filter(|scored| scored.dead).count();
-    println!("{split}: {} channels, {dead} of them zero on all training images", scored.len());
+fn print(split: &str, channels: &[ChannelFigures]) {
+    let dead = channels.iter().filter(|channel| channel.dead).count();
+    println!("{split}: {} channels, {dead} of them zero on all training images", channels.len());
     println!(
         "  utility: Fisher's criterion of the map and of its mean, and class separation of its quarters; leakage: what a"
     );
@@ -73,12 +56,13 @@ fn print(split: &str, scored: &[Scored]) {
         "  {:>7} {:>11} {:>14} {:>11} {:>12}",
         "channel", "Fisher, map", "Fisher, pooled", "separation", "leakage"
     );
-    for &Scored { channel, fisher_map, fisher_pooled, separation, leakage, dead } in scored {
+    for (channel, figures) in channels.iter().enumerate() {
+        let &ChannelFigures { fisher_map, fisher_pooled, class_separation, linear_attack_psnr, dead } = figures;
         match dead {
             true => println!("  {channel:>7} dead"),
             false => println!(
-                "  {channel:>7} {fisher_map:>11.4} {fisher_pooled:>14.4} {separation:>11.4} {:>12}",
-                format!("{leakage:.2} dB")
+                "  {channel:>7} {fisher_map:>11.4} {fisher_pooled:>14.4} {class_separation:>11.4} {:>12}",
+                format!("{linear_attack_psnr:.2} dB")
             ),
         }
     }

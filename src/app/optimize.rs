@@ -1,11 +1,12 @@
 //! `privynet optimize`: the main job, from a budget file to a verified local net and its report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::insight::{self, insights};
+use super::live_page::LivePage;
 use super::progress::Progress;
 use super::setup::{self, Admission, Assets, ExactBudget};
 use super::{AppError, Output, check, exported, interrupt, read_study, reuse, summary};
@@ -18,9 +19,11 @@ use crate::measurement::{Fidelity, Metric};
 use crate::metrics::student_t_quantile;
 use crate::nn::Device;
 use crate::protocol::{self, Plan, Protocol};
-use crate::record::{BackboneRecord, Budgets, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record};
+use crate::record::{
+    BackboneRecord, Budgets, ChannelMap, DesignRecord, Provenance, RECORD_FILE, RECORD_VERSION, Record,
+};
 use crate::search::{self, Findings, Problem, Status};
-use crate::space::{Cost, Place};
+use crate::space::{Cost, LayerInsight, Place};
 use crate::store::{Header, Inputs, Row, Study, StudyReader};
 use crate::verify::MetricBound;
 
@@ -106,8 +109,15 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
             Box::new(CloudAccuracy::new(&laboratory)),
         ];
         let planned = plan.evaluations + plan.verification_seeds;
-        let mut executor = Executor::new(study, &recovered.events, estimators, &progress, planned, lanes);
-        let mut findings = search::run(&problem, &mut executor)?;
+        let outline = outline(&budget, &admission, Some(floors), provenance.clone());
+        let live = LivePage::new(&progress, [dir.clone(), args.folders.reports.clone()], outline, plan);
+        live.write();
+        let mut executor = Executor::new(study, &recovered.events, estimators, &live, planned, lanes);
+        let found = search::run(&problem, &mut executor);
+        if found.is_err() {
+            live.stop();
+        }
+        let mut findings = found?;
         // Figures of an instrument that is not sound are nothing to rely on.
         if !unsound.is_empty() && findings.status == Status::Verified {
             findings.status = Status::Unverified;
@@ -117,7 +127,9 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
         let provenance = Provenance { seconds, ..provenance };
         let record = {
             let nowhere = check::left_out(&assets.space, &admission, &budgets);
-            conclude(&budget, &admission, &problem, &findings, floors, provenance, nowhere)?
+            let record = conclude(&budget, &admission, &problem, &findings, floors, provenance, nowhere)?;
+            let channels = channels(&record, &insights);
+            Record { channels, ..record }
         };
         let evaluations = executor.evaluations();
         let rows: Vec<Row<'_>> = evaluations
@@ -227,6 +239,7 @@ fn provenance(args: &OptimizeArgs, budget: &BudgetFile, assets: &Assets, device:
         seed: budget.seed,
         device: device.to_string(),
         machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        cores: std::thread::available_parallelism().ok().map(usize::from),
         seconds: 0.0,
         protocols: [plan.search.to_string(), plan.verification.to_string()],
         screening: plan.screening.map(|fidelity| fidelity.to_string()),
@@ -253,25 +266,36 @@ fn budgets(budget: &BudgetFile) -> Budgets {
     }
 }
 
-/// The record of a study that needs no measuring: no design fits the exact budgets.
-fn nothing_fits(budget: &BudgetFile, admission: &Admission, exact: &[ExactBudget], provenance: Provenance) -> Record {
+/// What is known of a study before anything is measured.
+fn outline(budget: &BudgetFile, admission: &Admission, floors: Option<Floors>, provenance: Provenance) -> Record {
     Record {
         version: RECORD_VERSION,
         study: budget.name.clone(),
-        status: Status::Infeasible,
+        status: Status::Unverified,
         chosen: None,
         probability: 0.0,
-        binding: admission.nearest.as_ref().map(|&(_, _, i, _)| exact[i].name.to_owned()),
+        binding: None,
         budgets: budgets(budget),
         designs: Vec::new(),
         enumerated: admission.enumerated,
-        admitted: 0,
+        admitted: admission.admitted,
         verdicts: Vec::new(),
         diagnostics: Vec::new(),
         relaxations: Vec::new(),
-        warnings: check::nearest(admission, exact).into_iter().collect(),
-        floors: None,
+        warnings: Vec::new(),
+        floors,
+        channels: None,
         provenance,
+    }
+}
+
+/// The record of a study that needs no measuring: no design fits the exact budgets.
+fn nothing_fits(budget: &BudgetFile, admission: &Admission, exact: &[ExactBudget], provenance: Provenance) -> Record {
+    Record {
+        status: Status::Infeasible,
+        binding: admission.nearest.as_ref().map(|&(_, _, i, _)| exact[i].name.to_owned()),
+        warnings: check::nearest(admission, exact).into_iter().collect(),
+        ..outline(budget, admission, None, provenance)
     }
 }
 
@@ -318,23 +342,23 @@ fn conclude(
         (a.split_index, a.design.channels.depth(), &a.id).cmp(&(b.split_index, b.design.channels.depth(), &b.id))
     });
     Ok(Record {
-        version: RECORD_VERSION,
-        study: budget.name.clone(),
         status: findings.status,
         chosen,
         probability: findings.probability,
         binding: findings.binding.map(|m: Metric| m.to_string()),
-        budgets: budgets(budget),
         designs,
-        enumerated: admission.enumerated,
-        admitted: admission.admitted,
         verdicts: findings.verdicts.clone(),
         diagnostics: findings.models.diagnostics().to_vec(),
         relaxations: findings.relaxations.clone(),
         warnings,
-        floors: Some(floors),
-        provenance,
+        ..outline(budget, admission, Some(floors), provenance)
     })
+}
+
+/// The channels of the chosen design's layer, so that a report needs no images to show them.
+fn channels(record: &Record, insights: &HashMap<&'static str, LayerInsight>) -> Option<ChannelMap> {
+    let split = record.chosen_design()?.design.split.as_str();
+    Some(ChannelMap::new(split, insights.get(split)?)).filter(ChannelMap::is_finite)
 }
 
 /// Which bounds would have to be looser for the design that comes nearest, and how much.

@@ -88,10 +88,12 @@ struct Versioned {
 pub(super) fn write_report(dir: &Path, reports: &Path) -> Result<PathBuf, AppError> {
     let (reader, record) = open(dir)?;
     let view = report_view::view(&reader, &record)?;
-    // Named as the study's folder is: a copy of a study has a report of its own.
-    let name = dir.file_name().map_or_else(|| record.study.clone().into(), std::ffi::OsStr::to_owned);
-    let folder = reports.join(name);
-    Ok(report::write(&view, &folder)?.page)
+    Ok(report::write(&view, &report_folder(dir, reports))?.page)
+}
+
+/// The report's folder, named as the study's is: a copy of a study has a report of its own.
+pub(super) fn report_folder(dir: &Path, reports: &Path) -> PathBuf {
+    reports.join(dir.file_name().unwrap_or(dir.as_os_str()))
 }
 
 pub(super) fn report(args: &ReportArgs, output: Output) -> Result<u8, AppError> {

@@ -138,7 +138,8 @@ fn html(view: &AuditView) -> Result<String, ReportError> {
         ("provenance", "Provenance"),
     ];
     let subject = format!("{} at {} channels, {}", view.split, view.depth, view.selection);
-    Ok(page::document("PrivyNet audit", &view.name, &subject, &links, &sections.concat()))
+    let content = page::Content { sections: sections.concat(), data: String::new(), script: "" };
+    Ok(page::document("PrivyNet audit", &view.name, &subject, &links, &content))
 }
 
 fn design(view: &AuditView) -> Vec<Fact> {

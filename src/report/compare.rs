@@ -56,8 +56,8 @@ pub fn write_comparison(comparison: &Comparison, dir: &Path) -> Result<ReportFil
         return Err(ReportError::NotFinite { field: format!("a figure of {}", point.design), value: point.psnr_mean });
     }
     let scene = plot::draw(comparison);
-    let files = [(dir.join("compare.svg"), scene.svg(false)?.into_bytes()), (dir.join("compare.png"), scene.png()?)];
-    let html = html(comparison, &scene.svg(true)?);
+    let files = [(dir.join("compare.svg"), scene.svg()?.into_bytes()), (dir.join("compare.png"), scene.png()?)];
+    let html = html(comparison, &scene.inline_svg(&|_| false)?);
     fs::create_dir_all(dir).map_err(|source| ReportError::Write { path: dir.to_owned(), source })?;
     for (path, content) in &files {
         replace(path, content)?;
@@ -94,7 +94,8 @@ fn html(comparison: &Comparison, svg: &str) -> String {
         page::section("compare", "Trade-offs", None, &figure),
     ];
     let links = [("studies", "Studies"), ("compare", "Trade-offs")];
-    page::document("PrivyNet comparison", &names.join(" · "), "Studies side by side", &links, &sections.concat())
+    let content = page::Content { sections: sections.concat(), data: String::new(), script: "" };
+    page::document("PrivyNet comparison", &names.join(" · "), "Studies side by side", &links, &content)
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! The page: one HTML file that holds its style, its script, its plots and its pictures, and asks nothing of any network.
 
+mod answer;
+mod chosen;
+mod data;
 mod designs;
 mod gallery;
+mod meaning;
 mod plots;
 mod table;
 
@@ -10,45 +14,102 @@ use super::plot::Plots;
 pub(super) use gallery::pictures;
 
 pub(super) use super::text::duration;
-use super::text::{self, escape, plural};
-use super::view::{Chosen, Metric, StudyView};
+use super::text::{escape, plural};
+use super::view::StudyView;
+use designs::Shown;
 use table::Table;
 
 const STYLE: &str = include_str!("page/style.css");
-const SCRIPT: &str = include_str!("page/script.js");
-/// Forbids every request: what the page needs, it holds.
-const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+/// The script, one part per purpose; together they are one function.
+const SCRIPT: &str = concat!(
+    "(() => {\n\"use strict\";\n",
+    include_str!("page/script/data.js"),
+    include_str!("page/script/filters.js"),
+    include_str!("page/script/table.js"),
+    include_str!("page/script/marks.js"),
+    include_str!("page/script/panel.js"),
+    include_str!("page/script/live.js"),
+    "})();\n"
+);
+
+/// Designs that a page tells of at most.
+const MOST_DESIGNS: usize = 2000;
+/// Bytes that a page has at most: for that it tells of fewer designs, where it must.
+const LARGEST: usize = 2_900_000;
+/// But of no fewer than this.
+const FEWEST_DESIGNS: usize = 50;
 
 /// Writes the page.
 pub(super) fn html(view: &StudyView, plots: &Plots) -> Result<String, ReportError> {
-    let sections = [
-        answer(view),
-        figures(view),
-        plots::budgets(view, &plots.budgets)?,
-        plots::pareto(view, &plots.pareto)?,
-        plots::heatmaps(view, &plots.heatmaps)?,
-        gallery::section(view)?,
-        threat(view),
-        plots::predictions(view, &plots.predictions)?,
-        plots::history(view, &plots.history)?,
-        designs::section(view),
-        provenance(view),
-    ];
-    Ok(document("PrivyNet report", &view.name, &view.subject, &navigation(view), &sections.concat()))
+    let mut most = MOST_DESIGNS.min(view.designs.len());
+    loop {
+        let page = telling_of(view, plots, &Shown::new(view, most))?;
+        if page.len() <= LARGEST || most <= FEWEST_DESIGNS {
+            return Ok(page);
+        }
+        // A page's size is about in proportion to them.
+        let fitting = 0.9 * most as f64 * LARGEST as f64 / page.len() as f64;
+        most = (fitting as usize).max(FEWEST_DESIGNS);
+    }
 }
 
-/// A page around its sections; `links` are their ids and short names.
-pub(super) fn document(brand: &str, name: &str, subject: &str, links: &[(&str, &str)], sections: &str) -> String {
+fn telling_of(view: &StudyView, plots: &Plots, shown: &Shown<'_>) -> Result<String, ReportError> {
+    let sections = [
+        answer::section(view),
+        plots::budgets(view, &plots.budgets)?,
+        plots::pareto(view, &plots.pareto, shown)?,
+        designs::section(view, shown),
+        plots::heatmaps(view, &plots.heatmaps, shown)?,
+        chosen::figures(view),
+        chosen::attacks(view, plots.ladder.as_ref())?,
+        chosen::channels(view, plots.channels.as_ref())?,
+        gallery::section(view, shown)?,
+        meaning::section(view),
+        plots::predictions(view, &plots.predictions, shown)?,
+        plots::history(view, &plots.history, shown)?,
+        provenance(view),
+    ];
+    let data = data::json(view, &shown.rows)?;
+    let data = format!("<script type=\"application/json\" id=\"study-data\">{data}</script>\n");
+    let content = Content { sections: sections.concat(), data, script: SCRIPT };
+    Ok(document("PrivyNet report", &view.name, &view.subject, &navigation(view, plots), &content))
+}
+
+/// What stands in a page's frame.
+pub(super) struct Content {
+    /// The sections.
+    pub sections: String,
+    /// Data for the script; most often none.
+    pub data: String,
+    /// What runs; the page is whole without it.
+    pub script: &'static str,
+}
+
+/// A page around its content; `links` are its sections' ids and short names.
+pub(super) fn document(brand: &str, name: &str, subject: &str, links: &[(&str, &str)], content: &Content) -> String {
     let (name, subject) = (escape(name), escape(subject));
     let links: String = links.iter().map(|(id, name)| format!("<a href=\"#{id}\">{name}</a>\n")).collect();
+    let Content { sections, data, script } = content;
+    // What the page needs, it holds: every request is forbidden, and every script but the one with this number, which nobody
+    // knows before the page is written.
+    let nonce = blake3::hash(format!("{name}{subject}{sections}{data}").as_bytes()).to_hex();
+    let policy = format!(
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; base-uri 'none'; \
+         form-action 'none'"
+    );
+    let script = match script.is_empty() {
+        true => String::new(),
+        false => format!("{data}<script nonce=\"{nonce}\">\n{script}</script>\n"),
+    };
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{name} · PrivyNet</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <a class=\"skip\" href=\"#content\">To the content</a>\n\
          <header>\n<p class=\"brand\">{brand}</p>\n<h1>{name}</h1>\n<p class=\"subject\">{subject}</p>\n</header>\n\
-         <nav aria-label=\"Sections\">\n{links}</nav>\n<main>\n{sections}</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+         <nav aria-label=\"Sections\">\n{links}</nav>\n<main id=\"content\">\n{sections}</main>\n{script}</body>\n</html>\n"
     )
 }
 
@@ -85,142 +146,23 @@ pub(super) fn table(caption: &str, columns: &[&str], rows: impl Iterator<Item = 
 }
 
 /// The list of sections; a section without content has no entry.
-fn navigation(view: &StudyView) -> Vec<(&'static str, &'static str)> {
+fn navigation(view: &StudyView, plots: &Plots) -> Vec<(&'static str, &'static str)> {
     let entries = [
         ("answer", "Answer", true),
-        ("figures", "Figures", view.chosen.is_some()),
         ("budgets", "Budgets", true),
         ("pareto", "Trade-off", true),
+        ("designs", "Designs", true),
         ("heatmaps", "Heatmaps", true),
-        ("gallery", "Reconstructions", gallery::exists(view)),
+        ("figures", "Figures", view.chosen.is_some()),
+        ("ladder", "Attacks", plots.ladder.is_some()),
+        ("channels", "Channels", plots.channels.is_some()),
+        ("gallery", "Pictures", gallery::exists(view)),
         ("threat", "Meaning", true),
         ("predictions", "Model", true),
         ("history", "Search", true),
-        ("designs", "Designs", true),
         ("provenance", "Provenance", true),
     ];
     entries.into_iter().filter(|(_, _, shown)| *shown).map(|(id, name, _)| (id, name)).collect()
-}
-
-fn answer(view: &StudyView) -> String {
-    let status = view.status;
-    let content = [
-        paragraph("answer", &text::answer(view)),
-        paragraph("floors", &text::floors(view)),
-        list(&view.explanation),
-        warnings(&view.warnings, "warning"),
-    ];
-    section("answer", "Answer", Some((status.class(), status.label())), &content.concat())
-}
-
-/// The chosen design, and what was predicted, measured and verified of it.
-fn figures(view: &StudyView) -> String {
-    let Some(chosen) = &view.chosen else {
-        return String::new();
-    };
-    let sources = [
-        ("Short training (search)", chosen.measured),
-        ("Expected of verification", chosen.expected),
-        (if chosen.refuted { "Verification (refuted)" } else { "Verified" }, chosen.verified),
-        ("At most", chosen.upper),
-    ];
-    let shown: Vec<_> = sources.iter().filter_map(|(name, figures)| Some((*name, (*figures)?))).collect();
-    let mut table = Table::new(
-        "Figures of the design, each with its standard error; “at most” allows for sixteen times the training and, at the \
-         study's confidence, for the draw of the images",
-        ["Figure"].into_iter().chain(shown.iter().map(|s| s.0)),
-    );
-    for metric in Metric::ALL {
-        let values = shown
-            .iter()
-            .map(|(_, figures)| figures.get(metric).map_or_else(|| "–".to_owned(), |e| metric.with_unit(e)));
-        table.row([metric.title().to_owned()].into_iter().chain(values));
-    }
-    let table = if shown.is_empty() { "<p>No figures yet.</p>\n".to_owned() } else { table.html() };
-    format!(
-        "<section id=\"figures\">\n<h2>The design and its figures</h2>\n{}{table}{}{}</section>\n",
-        design(view, chosen),
-        ladder(chosen),
-        paragraph("floors", &text::floors(view))
-    )
-}
-
-/// What each attack recovers of the chosen design.
-fn ladder(chosen: &Chosen) -> String {
-    if chosen.ladder.is_empty() {
-        return String::new();
-    }
-    let leakage = || Metric::ALL.into_iter().filter(|&metric| metric != Metric::Accuracy);
-    let mut table = Table::new(
-        "Attacks on the design, on the same evaluation images; a trained attack that recovers less than a linear map would \
-         take “verified” away",
-        ["Attack"].into_iter().chain(leakage().map(Metric::title)),
-    );
-    for rung in &chosen.ladder {
-        let figures =
-            leakage().map(|metric| rung.figures.get(metric).map_or_else(|| "–".to_owned(), |e| metric.with_unit(e)));
-        table.row([rung.attack.clone()].into_iter().chain(figures));
-    }
-    table.html()
-}
-
-fn design(view: &StudyView, chosen: &Chosen) -> String {
-    let channels: Vec<_> = chosen.channels.iter().map(ToString::to_string).collect();
-    let mut facts = vec![
-        ("Split layer", chosen.split.clone()),
-        match chosen.mixed {
-            true => ("Combinations kept", format!("{} of {} channels", chosen.depth, chosen.layer_channels)),
-            false => ("Channels kept", format!("{} of {}", chosen.depth, chosen.layer_channels)),
-        },
-        ("Selection", chosen.selection.clone()),
-    ];
-    if let Some(row) = view.chosen_row() {
-        facts.push(("Compute", row.macs.text.clone()));
-        facts.push(("Weights", row.bytes.text.clone()));
-        facts.push(("Upload per image", row.upload.text.clone()));
-    }
-    facts.push(("Id", chosen.id.clone()));
-    let channels = if channels.is_empty() {
-        String::new()
-    } else {
-        format!(
-            "<details><summary>Indices of the channels kept</summary>\n<p class=\"channels\">{}</p></details>\n",
-            channels.join(", ")
-        )
-    };
-    self::facts(&facts) + &channels
-}
-
-fn threat(view: &StudyView) -> String {
-    let threat = &view.threat;
-    let mut meaning = vec![
-        "Leakage is the best reconstruction that any of the attacks listed here reached on images that no training saw.".to_owned(),
-        "PSNR is the mean squared error over all pixels on a logarithmic scale: 3 dB more is half the error. At the mean image the \
-         attacker learned nothing about the single image; at the 8×8 thumbnail, about as much as a thumbnail shows; above some 30 dB \
-         the reconstruction is hardly told apart from the original."
-            .to_owned(),
-    ];
-    meaning.extend(threat.remarks.iter().cloned());
-    let limits = [
-        "It is no proof: an attacker with more pairs, more computation or a better attack may recover more.",
-        "The mean does not protect each image: the 95th percentile, the maximum and the most exposed image say how bad it can get.",
-        "PSNR and SSIM compare pixels, not meaning: what an image shows may be guessed from a poor reconstruction, and the cloud net is \
-         trained to tell its class.",
-        "It holds for images like those of the evaluation part; other images need a study of their own.",
-    ]
-    .map(str::to_owned);
-    let attacks = if threat.attacks.is_empty() {
-        "<p>No attack has run yet.</p>\n".to_owned()
-    } else {
-        format!("<p>Attacks that ran:</p>\n{}", list(&threat.attacks))
-    };
-    format!(
-        "<section id=\"threat\">\n<h2>What the leakage figures mean, and what they do not</h2>\n<p>{}</p>\n{attacks}\
-         <h3>They mean</h3>\n{}<h3>They do not mean</h3>\n{}</section>\n",
-        escape(&threat.attacker),
-        list(&meaning),
-        list(&limits)
-    )
 }
 
 fn provenance(view: &StudyView) -> String {

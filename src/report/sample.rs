@@ -54,6 +54,7 @@ pub(super) fn study() -> StudyView {
     measured.truncate(40);
     let history = measure(&mut noise, &mut designs, &measured);
     mark_front(&mut designs);
+    describe(&mut noise, &mut designs);
     let best = designs.iter().filter(|d| d.measured.is_some() && d.feasibility == Feasibility::Feasible);
     let best =
         best.max_by(|a, b| accuracy(a).total_cmp(&accuracy(b))).expect("the sample has a feasible design").clone();
@@ -61,24 +62,28 @@ pub(super) fn study() -> StudyView {
         name: "fashion-mnist-vgg16-standard".to_owned(),
         subject: "VGG-16 (ImageNet weights) on Fashion-MNIST: 300 candidate designs, 40 measured".to_owned(),
         status: Status::Verified,
+        live: None,
         confidence: 0.95,
         explanation: vec![
             "PSNR mean binds: 17.70 of 18 dB are used.".to_owned(),
             "A mean PSNR limit of 19.8 dB (10 % more) would bring about 2.1 points of accuracy; 10 % more compute, nothing.".to_owned(),
         ],
-        limits: Limits { psnr_mean_max: Some(LIMIT_PSNR), accuracy_min: None },
+        limits: Limits { psnr_mean_max: Some(LIMIT_PSNR), psnr_p95_max: Some(22.0), accuracy_min: None },
         budgets: budgets(&best),
         floors: [("best constant", 12.6), ("image's mean colour", 14.4), ("8×8 thumbnail", 20.2)]
             .map(|(name, psnr_mean)| Floor { name: name.to_owned(), psnr_mean })
             .to_vec(),
         diagnostics: diagnostics(&mut noise, &designs),
         gallery: gallery(&mut noise, &best),
+        samples: samples(&mut noise, &best),
+        channels: Some(channels(&mut noise, &best)),
         history,
         threat: Threat {
             attacker: crate::config::Attacker::default().describe(4000),
             attacks: ["convolutional ridge regression", "decoder (reference)", "decoder (strong)"].map(str::to_owned).to_vec(),
             remarks: Vec::new(),
         },
+        notes: vec!["Only verified figures are claims.".to_owned()],
         warnings: vec!["The strong decoder on conv1_2, 64 channels was still improving when it ended: its leakage may be higher.".to_owned()],
         provenance: [
             ("command", "privynet optimize spaces/fashion-mnist-vgg16/budget.yaml --threads 2"),
@@ -91,14 +96,72 @@ pub(super) fn study() -> StudyView {
         .map(|(name, value)| ProvenanceItem { name: name.to_owned(), value: value.to_owned() })
         .to_vec(),
         chosen: Some(chosen(&best)),
-        designs,
+        designs: {
+            designs.iter_mut().filter(|row| row.id == best.id).for_each(verify);
+            designs
+        },
     }
+}
+
+/// Says where each design's figures come from, and gives the measured ones a picture.
+fn describe(noise: &mut Noise, designs: &mut [DesignRow]) {
+    for row in designs {
+        let source = |name: &str, figures: Option<Figures>| {
+            Some(Source { name: name.to_owned(), detail: "quick protocol, seed 42".to_owned(), figures: figures? })
+        };
+        row.sources =
+            [source("Predicted by the models", row.predicted), source("Search's short training", row.measured)]
+                .into_iter()
+                .flatten()
+                .collect();
+        if let Some(psnr) = row.measured.and_then(|figures| figures.psnr_max) {
+            row.known_by = KnownBy::Measured;
+            row.reason = Some("largest expected improvement within the budgets".to_owned());
+            row.evaluation = Some(1);
+            row.pictures = vec![GallerySection {
+                title: "Search (trained decoder)".to_owned(),
+                caption: "quick protocol, seed 42.".to_owned(),
+                pairs: vec![pair(noise, Exposure::Most, psnr.value)],
+            }];
+        }
+    }
+}
+
+fn verify(row: &mut DesignRow) {
+    row.known_by = KnownBy::Verified;
+    row.upper = row.measured.map(|m| Figures { psnr_mean: m.psnr_mean, psnr_p95: m.psnr_p95, ..Figures::default() });
+    row.remarks = vec!["Every bound holds.".to_owned()];
+}
+
+fn samples(noise: &mut Noise, best: &DesignRow) -> Vec<Sample> {
+    let sample = |psnr| Sample {
+        design: best.id.clone(),
+        attack: "trained decoder, quick protocol".to_owned(),
+        pair: pair(noise, Exposure::Median, psnr),
+    };
+    [12.0, 15.0, 18.0, 25.0, 36.0].map(sample).to_vec()
+}
+
+/// Channels that give away the more, the more they are worth.
+fn channels(noise: &mut Noise, best: &DesignRow) -> ChannelsView {
+    let channel = |index: usize| {
+        let utility = 0.4 + 0.3 * noise.uniform();
+        Channel {
+            utility,
+            leakage: 9.0 + utility + 0.2 * noise.normal(),
+            fisher: [utility * 0.3, utility * 0.2],
+            dead: index % 50 == 7,
+            chosen: index % 4 == 1 && index < 4 * best.depth,
+        }
+    };
+    ChannelsView { split: best.split.clone(), channels: (0..256).map(channel).collect() }
 }
 
 /// A study that has only been started.
 pub(super) fn empty() -> StudyView {
     StudyView {
         status: Status::InProgress,
+        live: Some(Live { written: 1_700_000_000, again: 20, measurements: [0, 14], doing: "conv3_1-4".to_owned() }),
         chosen: None,
         explanation: Vec::new(),
         limits: Limits::default(),
@@ -107,8 +170,11 @@ pub(super) fn empty() -> StudyView {
         floors: Vec::new(),
         diagnostics: Vec::new(),
         gallery: Vec::new(),
+        samples: Vec::new(),
+        channels: None,
         history: Vec::new(),
         warnings: Vec::new(),
+        notes: Vec::new(),
         provenance: Vec::new(),
         ..study()
     }
@@ -140,7 +206,9 @@ fn design(
         depth,
         selection: if s > 1 { format!("{kind}, seed {seed}") } else { kind.to_owned() },
         selection_kind: kind.to_owned(),
+        known_by: KnownBy::Predicted,
         measured: None,
+        upper: None,
         predicted: Some(Figures {
             accuracy: estimate(accuracy, 0.013),
             psnr_mean: estimate(psnr, 0.35),
@@ -160,6 +228,15 @@ fn design(
         bytes: Quantity { value: bytes, text: format!("{:.1} KiB", bytes / 1024.0) },
         upload: Quantity { value: upload, text: format!("{:.1} KiB", upload / 1024.0) },
         pareto: false,
+        further_costs: vec![("Parameters".to_owned(), (bytes as u64 / 2).to_string())],
+        mixed: kind == "mix",
+        layer_channels: 256,
+        channels: if kind == "mix" { Vec::new() } else { (0..depth).map(|i| i * 4 + 1).collect() },
+        evaluation: None,
+        reason: None,
+        sources: Vec::new(),
+        remarks: Vec::new(),
+        pictures: Vec::new(),
     }
 }
 

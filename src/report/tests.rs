@@ -33,7 +33,7 @@ fn a_report_has_its_page_and_every_plot() {
     let target = dir.path().join("reports/sample");
     let files = write(&sample::study(), &target).unwrap();
     assert_eq!(files.page, target.join("index.html"));
-    assert_eq!(files.plots.len(), 11);
+    assert_eq!(files.plots.len(), 15);
     for path in &files.plots {
         if path.extension().unwrap() == "png" {
             let image = image::open(path).unwrap();
@@ -45,7 +45,7 @@ fn a_report_has_its_page_and_every_plot() {
         }
     }
     let entries = fs::read_dir(&target).unwrap().count();
-    assert_eq!(entries, 12, "no temporary file is left");
+    assert_eq!(entries, 16, "no temporary file is left");
     // A second report takes the place of the first.
     assert_eq!(write(&sample::study(), &target).unwrap(), files);
 }
@@ -60,7 +60,7 @@ fn the_page_loads_nothing() {
     for source in page.split("src=\"").skip(1) {
         assert!(source.starts_with("data:image/png;base64,"), "{}", &source[..40]);
     }
-    assert_eq!(page.matches("<h2>").count(), 11);
+    assert_eq!(page.matches("<h2>").count(), 13);
     assert!(page.len() < 3_000_000, "{} bytes", page.len());
 }
 
@@ -75,6 +75,28 @@ fn the_page_of_three_thousand_designs_stays_below_three_megabytes() {
     let page = super::page::html(&view, &Plots::new(&view)).unwrap();
     assert!(page.len() < 3_000_000, "{} bytes", page.len());
     assert!(page.contains("more are in the study"));
+}
+
+/// Five hundred designs, each measured and with a picture in colour of its own: more than a thorough study has.
+fn five_hundred() -> StudyView {
+    let mut view = sample::study();
+    let copies: Vec<_> = view.designs.iter().take(200).cloned().collect();
+    view.designs.extend(copies.into_iter().map(|row| DesignRow { id: format!("{}-again", row.id), ..row }));
+    let pictures = view.designs.iter().find(|row| !row.pictures.is_empty()).unwrap().pictures.clone();
+    for (i, row) in view.designs.iter_mut().enumerate() {
+        row.pictures = pictures.clone();
+        // No two alike.
+        row.pictures[0].pairs[0].reconstruction.rgb[..2].copy_from_slice(&(i as u16).to_le_bytes());
+    }
+    view
+}
+
+#[test]
+fn the_page_of_five_hundred_designs_with_pictures_stays_below_three_megabytes() {
+    let view = five_hundred();
+    let page = super::page::html(&view, &Plots::new(&view)).unwrap();
+    assert!(view.designs.len() == 500 && page.len() < 3_000_000, "{} bytes", page.len());
+    assert!(page.contains("\"exposed\""));
 }
 
 #[test]
@@ -96,7 +118,23 @@ fn hostile_names_are_shown_not_run() {
     view.history[0].phase = text();
     view.history[0].reason = text();
     view.provenance[0] = ProvenanceItem { name: text(), value: text() };
+    view.notes = vec![text()];
+    view.live = Some(Live { written: 0, again: 1, measurements: [0, 0], doing: text() });
+    view.samples[0].design = text();
+    view.samples[0].attack = text();
+    if let Some(map) = &mut view.channels {
+        map.split = text();
+    }
     for row in &mut view.designs {
+        row.reason = Some(text());
+        row.remarks = vec![text()];
+        row.further_costs = vec![(text(), text())];
+        for source in &mut row.sources {
+            (source.name, source.detail) = (text(), text());
+        }
+        for section in &mut row.pictures {
+            (section.title, section.caption) = (text(), text());
+        }
         row.id = format!("{HOSTILE}{}", row.id);
         row.split = format!("{HOSTILE}{}", row.split);
         row.selection = text();
@@ -107,17 +145,85 @@ fn hostile_names_are_shown_not_run() {
         chosen.id = format!("{HOSTILE}{}", chosen.id);
         chosen.split = text();
         chosen.selection = text();
+        chosen.ladder[0].attack = text();
     }
     let plots = Plots::new(&view);
     let page = super::page::html(&view, &plots).unwrap();
     assert!(!page.contains("<script>alert"));
-    assert_eq!(page.matches("<script").count(), 1, "only the page's own script");
+    assert_eq!(page.matches("<script").count(), 2, "only the page's own script and its data");
+    assert_eq!(page.matches("</script").count(), 2, "nothing ends either of them");
     assert!(!page.contains("\"'&") && !page.contains("&\"") && !page.contains("\">alert"));
     for scene in plots.vector() {
-        let svg = scene.svg(false).unwrap();
-        assert!(!svg.contains("<script"), "{}", scene.name);
-        assert_well_formed(&svg);
+        for svg in [scene.svg().unwrap(), scene.inline_svg(&|_| true).unwrap()] {
+            assert!(!svg.contains("<script"), "{}", scene.name);
+            assert_well_formed(&svg);
+        }
     }
+}
+
+#[test]
+fn a_page_runs_no_script_but_its_own() {
+    let view = sample::study();
+    let page = super::page::html(&view, &Plots::new(&view)).unwrap();
+    let policy = page.split("script-src ").nth(1).unwrap().split(';').next().unwrap();
+    let nonce = policy.strip_prefix("'nonce-").unwrap().strip_suffix('\'').unwrap();
+    assert!(nonce.len() >= 32 && page.contains(&format!("<script nonce=\"{nonce}\">")), "{policy}");
+}
+
+#[test]
+fn every_mark_of_a_design_leads_to_a_row_and_to_its_data() {
+    let view = sample::study();
+    let plots = Plots::new(&view);
+    let page = super::page::html(&view, &plots).unwrap();
+    let data = page.split("id=\"study-data\">").nth(1).unwrap().split("</script>").next().unwrap();
+    let data: serde_json::Value = serde_json::from_str(data).unwrap();
+    let known: Vec<&str> = data["designs"].as_array().unwrap().iter().map(|d| d["id"].as_str().unwrap()).collect();
+    for scene in plots.vector() {
+        for design in scene.marks().filter_map(|mark| mark.design.as_ref()) {
+            assert!(known.contains(&design.as_str()), "{design}");
+            assert!(page.contains(&format!("id=\"design/{design}\"")), "{design}");
+        }
+    }
+    assert_eq!(plots.pareto.marks().count(), view.designs.len());
+}
+
+#[test]
+fn what_was_not_verified_is_marked_as_no_claim() {
+    let view = sample::study();
+    let page = super::page::html(&view, &Plots::new(&view)).unwrap();
+    let row = |known: &str| {
+        let rows = page.split("<tr class=").filter(|row| row.contains(&format!("data-known=\"{known}\"")));
+        let cells: Vec<&str> = rows.map(|row| row.split("</tr>").next().unwrap()).collect();
+        assert!(!cells.is_empty(), "{known}");
+        cells
+    };
+    assert!(row("verified").iter().all(|cells| !cells.contains('~')));
+    for known in ["measured", "predicted"] {
+        assert!(row(known).iter().all(|cells| cells.matches('~').count() >= 3), "{known}");
+    }
+}
+
+#[test]
+fn a_running_study_looks_again_and_a_concluded_one_does_not() {
+    let page = |view: &StudyView| super::page::html(view, &Plots::new(view)).unwrap();
+    let running = page(&sample::empty());
+    assert!(
+        running.contains("http-equiv=\"refresh\"") && running.contains("id=\"live\"") && running.contains("Running")
+    );
+    let concluded = page(&sample::study());
+    assert!(!concluded.contains("http-equiv=\"refresh\"") && !concluded.contains("id=\"live\""));
+}
+
+#[test]
+fn long_names_of_layers_stay_within_every_plot() {
+    let mut view = sample::study();
+    for row in &mut view.designs {
+        row.split = format!("features.denseblock{}.denselayer17.conv2_with_a_long_name", row.split);
+    }
+    if let Some(chosen) = &mut view.chosen {
+        chosen.split = view.designs[0].split.clone();
+    }
+    assert_no_overlap(&view);
 }
 
 #[test]
@@ -142,7 +248,7 @@ fn crowded() -> StudyView {
 
 fn assert_no_overlap(view: &StudyView) {
     let plots = Plots::new(view);
-    for scene in plots.vector().into_iter().chain(plots.gallery.as_ref()) {
+    for scene in plots.vector().chain(plots.gallery.as_ref()) {
         let labels: Vec<_> = scene.labels().map(|label| (label.bounds(), &label.text)).collect();
         for (i, (a, text)) in labels.iter().enumerate() {
             assert!(
@@ -178,7 +284,7 @@ fn degenerate_studies_have_reports_too() {
     let nothing_allowed = {
         let mut view = study.clone();
         view.budgets.iter_mut().for_each(|bar| bar.limit.value = 0.0);
-        view.limits = Limits { psnr_mean_max: Some(0.0), accuracy_min: Some(1.0) };
+        view.limits = Limits { psnr_mean_max: Some(0.0), psnr_p95_max: Some(0.0), accuracy_min: Some(1.0) };
         view
     };
     let far_over = {
@@ -201,7 +307,7 @@ fn degenerate_studies_have_reports_too() {
         let page = super::page::html(view, &plots).unwrap();
         assert!(!page.contains("NaN") && !page.contains("inf "), "view {i}");
         for scene in plots.vector() {
-            let svg = scene.svg(false).unwrap();
+            let svg = scene.svg().unwrap();
             assert_well_formed(&svg);
             assert!(!svg.contains("2147483647") && !svg.contains("-2147483648"), "view {i}, {}", scene.name);
         }
@@ -212,7 +318,14 @@ fn degenerate_studies_have_reports_too() {
 fn every_status_has_its_sentence() {
     let mut view = sample::study();
     let mut answers = std::collections::BTreeSet::new();
-    for status in [Status::Verified, Status::Unverified, Status::RefutedAll, Status::Infeasible, Status::InProgress] {
+    for status in [
+        Status::Verified,
+        Status::Unverified,
+        Status::RefutedAll,
+        Status::Infeasible,
+        Status::InProgress,
+        Status::Stopped,
+    ] {
         view.status = status;
         answers.insert(super::text::answer(&view));
     }
@@ -224,7 +337,7 @@ fn every_status_has_its_sentence() {
     );
     view.chosen.as_mut().unwrap().refuted = true;
     answers.insert(super::text::answer(&view));
-    assert_eq!(answers.len(), 6);
+    assert_eq!(answers.len(), 7);
     view.status = Status::Verified;
     let answer = super::text::answer(&view);
     for part in
@@ -258,14 +371,19 @@ fn a_folder_that_cannot_be_written_is_named() {
     assert!(matches!(&error, ReportError::Write { path, .. } if *path == taken), "{error}");
 }
 
-/// `cargo test --release --lib report::tests::sample_for_the_eye -- --ignored` leaves a report to look at in the temporary folder.
+/// `cargo test --release --locked --lib report::tests::sample_for_the_eye -- --ignored --nocapture` leaves reports to look at in the
+/// temporary folder, and says how long that of five hundred designs took and how large its page is.
 #[test]
 #[ignore = "writes files to be looked at"]
 fn sample_for_the_eye() {
     let dir = std::env::temp_dir().join("privynet-sample-report");
-    let start = std::time::Instant::now();
-    let files = write(&sample::study(), &dir).unwrap();
-    println!("{} in {:?}", files.page.display(), start.elapsed());
+    write(&sample::study(), &dir).unwrap();
     write(&sample::empty(), &dir.join("empty")).unwrap();
     write(&crowded(), &dir.join("crowded")).unwrap();
+    let view = five_hundred();
+    let start = std::time::Instant::now();
+    let files = write(&view, &dir.join("many")).unwrap();
+    let took = start.elapsed();
+    let size = fs::metadata(&files.page).unwrap().len();
+    println!("{} and its plots: {} designs, {size} bytes, {took:?}", files.page.display(), view.designs.len());
 }

@@ -1,6 +1,6 @@
 //! Numbers and sentences as a reader sees them: units, decimals, HTML escaping, and the answer in one sentence.
 
-use super::view::{Estimate, Exposure, Feasibility, Figures, Metric, Status, StudyView};
+use super::view::{DesignRow, Estimate, Exposure, Feasibility, Figures, KnownBy, Metric, Status, StudyView};
 
 impl Metric {
     /// Name in a heading.
@@ -121,6 +121,28 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
+/// Where a design is found on the page, for a link's `#…`: what an address can't hold is percent-encoded.
+pub(super) fn design_anchor(id: &str) -> String {
+    let mut anchor = String::from("design/");
+    for byte in id.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => anchor.push(char::from(byte)),
+            _ => anchor.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    anchor
+}
+
+/// A design's figure without its unit: the upper limit that verification found as `≤ 22.06`, another figure of verification as it is,
+/// what is only expected as `~21.9 ± 0.7`.
+pub(super) fn shown(row: &DesignRow, metric: Metric) -> Option<String> {
+    if let Some(upper) = row.upper.and_then(|figures| figures.get(metric)) {
+        return Some(format!("≤ {}", metric.number(upper.value)));
+    }
+    let tilde = if row.known_by.is_verification() { "" } else { "~" };
+    row.best(metric).map(|(estimate, _)| format!("{tilde}{}", metric.number_with_error(estimate)))
+}
+
 impl Status {
     /// One or two words for the badge.
     pub(super) fn label(self) -> &'static str {
@@ -129,7 +151,8 @@ impl Status {
             Self::Unverified => "Not verified",
             Self::RefutedAll => "Refuted",
             Self::Infeasible => "No feasible design",
-            Self::InProgress => "In progress",
+            Self::InProgress => "Running",
+            Self::Stopped => "Not finished",
         }
     }
 
@@ -137,7 +160,7 @@ impl Status {
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Verified => "good",
-            Self::Unverified | Self::InProgress => "fair",
+            Self::Unverified | Self::InProgress | Self::Stopped => "fair",
             Self::RefutedAll | Self::Infeasible => "poor",
         }
     }
@@ -151,6 +174,46 @@ impl Feasibility {
             Self::Infeasible => "over budget",
             Self::Uncertain => "uncertain",
         }
+    }
+}
+
+impl Feasibility {
+    /// A sign of it that needs no colour.
+    pub(super) fn sign(self) -> &'static str {
+        match self {
+            Self::Feasible => "✔",
+            Self::Infeasible => "✘",
+            Self::Uncertain => "?",
+        }
+    }
+}
+
+impl KnownBy {
+    /// As printed in a table.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Predicted => "predicted",
+            Self::Screened => "screened",
+            Self::Measured => "measured",
+            Self::Refuted => "refuted",
+            Self::Verified => "verified",
+        }
+    }
+
+    /// A sign of it that needs no colour.
+    pub(super) fn sign(self) -> &'static str {
+        match self {
+            Self::Predicted => "○",
+            Self::Screened => "◔",
+            Self::Measured => "●",
+            Self::Refuted => "✘",
+            Self::Verified => "✔",
+        }
+    }
+
+    /// Whether its figures come from verification: all others are marked `~`.
+    pub(super) fn is_verification(self) -> bool {
+        self >= Self::Refuted
     }
 }
 
@@ -179,6 +242,10 @@ pub(super) fn answer(view: &StudyView) -> String {
             }
             Status::InProgress => format!(
                 "The study is running: {} so far, no design chosen yet.",
+                plural(view.history.len(), "measurement")
+            ),
+            Status::Stopped => format!(
+                "The study was stopped after {}, before it had an answer; its command, given again, goes on from there.",
                 plural(view.history.len(), "measurement")
             ),
             Status::Verified | Status::Unverified => "The study ended without a chosen design.".to_owned(),
@@ -223,6 +290,11 @@ pub(super) fn answer(view: &StudyView) -> String {
             format!("No candidate can be expected to meet every budget; the nearest has {design}{expected}.")
         }
         Status::InProgress => format!("The study is running; the best design so far has {design}{expected}."),
+        Status::Stopped => {
+            format!(
+                "The study was stopped before its end; the best design so far has {design}{expected}. Nothing is verified."
+            )
+        }
     }
 }
 
@@ -249,7 +321,7 @@ fn expectation(figures: &Figures) -> Option<String> {
     let about = |metric: Metric, e: Estimate| append_unit(metric.number(e.value), metric.unit());
     let accuracy = figures.accuracy.map(|e| format!("about {} accuracy", about(Metric::Accuracy, e)));
     let leakage = figures.psnr_mean.map(|e| format!("a leakage of up to about {}", about(Metric::PsnrMean, e)));
-    Some(format!("where the models expect verification to find {}", both(accuracy, leakage)?))
+    Some(format!("where verification is expected to find {}", both(accuracy, leakage)?))
 }
 
 fn both(first: Option<String>, second: Option<String>) -> Option<String> {
@@ -284,6 +356,12 @@ mod tests {
         assert_eq!(duration(7800.0), "2 h 10 min");
         assert_eq!(Metric::Accuracy.with_unit(Estimate { value: 0.5714, se: 0.0068 }), "57.1 ± 0.7\u{a0}%");
         assert_eq!(Metric::SsimMean.with_unit(Estimate { value: 0.56, se: 0.0 }), "0.560");
+    }
+
+    #[test]
+    fn an_anchor_holds_nothing_that_ends_an_attribute_or_an_address() {
+        assert_eq!(design_anchor("conv3_1-4-dbcdcab1"), "design/conv3_1-4-dbcdcab1");
+        assert_eq!(design_anchor("a\"b#é"), "design/a%22b%23%C3%A9");
     }
 
     #[test]

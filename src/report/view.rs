@@ -3,7 +3,14 @@
 //! The caller fills a [`StudyView`] from its study; nothing here is computed from images or nets. Text may hold anything (it is
 //! escaped where it is written); numbers must be finite, which [`StudyView::check`] tests before anything is drawn.
 
+mod channels;
 mod check;
+mod design;
+mod gallery;
+
+pub use channels::{Channel, ChannelsView};
+pub use design::{DesignRow, Feasibility, KnownBy, Source};
+pub use gallery::{Exposure, GalleryPair, GallerySection, Picture, Sample};
 
 use serde::Serialize;
 
@@ -16,6 +23,8 @@ pub struct StudyView {
     pub subject: String,
     /// How the study ended, or that it has not.
     pub status: Status,
+    /// What is going on, where the study is running.
+    pub live: Option<Live>,
     /// Confidence asked of each budget, in (0, 1).
     pub confidence: f64,
     /// The answer; `None` when nothing is feasible or nothing was measured yet.
@@ -34,12 +43,18 @@ pub struct StudyView {
     pub diagnostics: Vec<Diagnostics>,
     /// Originals beside reconstructions, one section per design shown.
     pub gallery: Vec<GallerySection>,
+    /// Reconstructions from the least to the most revealing, for a reader to see what decibels look like.
+    pub samples: Vec<Sample>,
+    /// The channels of the chosen design's layer, where the study recorded them.
+    pub channels: Option<ChannelsView>,
     /// The measurements in the order in which they were made.
     pub history: Vec<HistoryStep>,
     /// What the attacker was given, and which attacks ran.
     pub threat: Threat,
     /// Things a reader must know before trusting a figure, such as an attack that had not converged.
     pub warnings: Vec<String>,
+    /// How the figures of plots and tables are to be read, one sentence each.
+    pub notes: Vec<String>,
     /// Versions, seeds, hashes, machine, durations, command.
     pub provenance: Vec<ProvenanceItem>,
 }
@@ -56,8 +71,23 @@ pub enum Status {
     RefutedAll,
     /// No candidate meets the budgets.
     Infeasible,
-    /// The study is still running, or was interrupted.
+    /// The study is still running.
     InProgress,
+    /// The study was stopped before its end; what it measured is kept.
+    Stopped,
+}
+
+/// A study that is running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Live {
+    /// When the page was written, in seconds since 1970.
+    pub written: u64,
+    /// After how many seconds a reader looks again.
+    pub again: u64,
+    /// Measurements made, and foreseen.
+    pub measurements: [usize; 2],
+    /// What is being measured.
+    pub doing: String,
 }
 
 /// A figure that is measured or predicted for a design.
@@ -163,6 +193,8 @@ pub struct Rung {
 pub struct Limits {
     /// Largest mean PSNR allowed, in dB.
     pub psnr_mean_max: Option<f64>,
+    /// Largest 95th percentile of the PSNR allowed, in dB.
+    pub psnr_p95_max: Option<f64>,
     /// Smallest accuracy allowed, as a fraction.
     pub accuracy_min: Option<f64>,
 }
@@ -181,7 +213,7 @@ pub struct Quantity {
 pub struct BudgetBar {
     /// Such as `compute` or `PSNR mean`.
     pub name: String,
-    /// The limit submitted by the user.
+    /// The limit that the user set.
     pub limit: Quantity,
     /// What the chosen design uses; `None` where nothing is chosen or known.
     pub used: Option<Quantity>,
@@ -193,59 +225,6 @@ impl BudgetBar {
     /// Use as a fraction of the limit, or `None` where the limit is not positive.
     pub fn fraction(&self, quantity: &Quantity) -> Option<f64> {
         (self.limit.value > 0.0).then(|| quantity.value / self.limit.value)
-    }
-}
-
-/// Whether a design meets every budget, as far as is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Feasibility {
-    /// Meets every budget.
-    Feasible,
-    /// Breaks at least one budget.
-    Infeasible,
-    /// Too uncertain to tell at the confidence asked.
-    Uncertain,
-}
-
-/// One candidate design.
-#[derive(Debug, Clone, Serialize)]
-pub struct DesignRow {
-    /// Stable id of the design.
-    pub id: String,
-    /// Split layer, such as `conv3_1`.
-    pub split: String,
-    /// Position of the split layer in the backbone, from the input on; orders and colours the layers.
-    pub split_index: usize,
-    /// Number of output channels kept (D′).
-    pub depth: usize,
-    /// How the channels were selected, in full.
-    pub selection: String,
-    /// The kind of selection without its seed, to filter by.
-    pub selection_kind: String,
-    /// What was measured, if it was.
-    pub measured: Option<Figures>,
-    /// What the surrogates predict, if they were fitted.
-    pub predicted: Option<Figures>,
-    /// Joint probability of meeting every noisy budget, in [0, 1].
-    pub probability_feasible: Option<f64>,
-    /// Whether it meets every budget.
-    pub feasibility: Feasibility,
-    /// Multiply-accumulates of the local net per image.
-    pub macs: Quantity,
-    /// Size of the local net's weights.
-    pub bytes: Quantity,
-    /// Upload per image.
-    pub upload: Quantity,
-    /// On the Pareto front of the measured designs.
-    pub pareto: bool,
-}
-
-impl DesignRow {
-    /// The best knowledge of a metric, and whether it was measured.
-    pub fn best(&self, metric: Metric) -> Option<(Estimate, bool)> {
-        let measured = self.measured.and_then(|figures| figures.get(metric)).map(|e| (e, true));
-        measured.or_else(|| self.predicted.and_then(|figures| figures.get(metric)).map(|e| (e, false)))
     }
 }
 
@@ -284,56 +263,6 @@ pub struct LeftOut {
     pub measured: Estimate,
     /// Leave-one-out prediction with its standard deviation.
     pub predicted: Estimate,
-}
-
-/// Reconstructions of one design.
-#[derive(Debug, Clone, Serialize)]
-pub struct GallerySection {
-    /// Such as `Chosen design: conv3_1, 16 channels`.
-    pub title: String,
-    /// One sentence on why this design is shown.
-    pub caption: String,
-    /// The pairs, in the order shown.
-    pub pairs: Vec<GalleryPair>,
-}
-
-/// Which image of the evaluation part a pair shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exposure {
-    /// Highest PSNR: the image that the attacker recovers best.
-    Most,
-    /// The median image.
-    Median,
-    /// Lowest PSNR.
-    Least,
-}
-
-/// An original and what the attacker made of its features.
-#[derive(Debug, Clone, Serialize)]
-pub struct GalleryPair {
-    /// Which image this is.
-    pub exposure: Exposure,
-    /// The image.
-    pub original: Picture,
-    /// The attacker's reconstruction, as large as the original.
-    pub reconstruction: Picture,
-    /// PSNR of this image, in dB.
-    pub psnr: f64,
-    /// SSIM of this image.
-    pub ssim: Option<f64>,
-}
-
-/// An RGB image of 8 bits per channel.
-#[derive(Debug, Clone, Serialize)]
-pub struct Picture {
-    /// In pixels.
-    pub width: u32,
-    /// In pixels.
-    pub height: u32,
-    /// `3 · width · height` bytes, row by row, channels interleaved.
-    #[serde(skip)]
-    pub rgb: Vec<u8>,
 }
 
 /// One measurement of the search.

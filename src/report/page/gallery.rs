@@ -1,25 +1,61 @@
-//! Reconstructions beside their originals.
+//! Reconstructions beside their originals: from the least to the most revealing, then those of single designs.
 
 use super::super::ReportError;
 use super::super::plot::gallery::{figures, magnification};
 use super::super::png;
-use super::super::text::{self, escape};
-use super::super::view::{GalleryPair, GallerySection, Picture, StudyView};
+use super::super::text::{self, append_unit, design_anchor, escape, fixed};
+use super::super::view::{GalleryPair, GallerySection, Picture, Sample, StudyView};
+use super::designs::Shown;
 
 /// Whether there is a picture to show.
 pub(super) fn exists(view: &StudyView) -> bool {
-    view.gallery.iter().any(|section| !section.pairs.is_empty())
+    !view.samples.is_empty() || view.gallery.iter().any(|section| !section.pairs.is_empty())
 }
 
-pub(super) fn section(view: &StudyView) -> Result<String, ReportError> {
+pub(super) fn section(view: &StudyView, shown: &Shown) -> Result<String, ReportError> {
     if !exists(view) {
         return Ok(String::new());
     }
-    let designs = pictures(&view.gallery)?;
-    let floors = escape(&text::floors(view));
+    let (scale, designs) = (scale(view, shown)?, pictures(&view.gallery)?);
+    let file = if designs.is_empty() { "" } else { "<p class=\"files\"><a href=\"gallery.png\">PNG</a></p>\n" };
     Ok(format!(
         "<section id=\"gallery\">\n<h2>What the attacker sees</h2>\n<p>Images that no training saw, beside what the trained decoder \
-         made of their features, and white-box inversion of a part of them where that recovers more. {floors}</p>\n{designs}<p class=\"files\"><a href=\"gallery.png\">PNG</a></p>\n</section>\n"
+         made of their features, and white-box inversion of a part of them where that recovers more.</p>\n{scale}{designs}{file}</section>\n"
+    ))
+}
+
+/// A row of reconstructions by their decibels.
+fn scale(view: &StudyView, shown: &Shown) -> Result<String, ReportError> {
+    if view.samples.is_empty() {
+        return Ok(String::new());
+    }
+    let samples = view.samples.iter().map(|sample| self::sample(shown, sample)).collect::<Result<String, _>>()?;
+    let floors = escape(&text::floors(view));
+    Ok(format!(
+        "<h3>What decibels look like</h3>\n<p>Single images of this study, from the least to the most revealing reconstruction that it \
+         kept: above the original, below what the attacker made of its features. Choose a limit by looking. {floors}</p>\n\
+         <ol class=\"decibels\">\n{samples}</ol>\n"
+    ))
+}
+
+fn sample(shown: &Shown, sample: &Sample) -> Result<String, ReportError> {
+    let Sample { design, attack, pair } = sample;
+    let decibels = append_unit(fixed(pair.psnr, 1), "dB");
+    let ssim = pair.ssim.map_or(String::new(), |ssim| format!("SSIM {}, ", fixed(ssim, 2)));
+    let link = match shown.rows.iter().find(|row| row.id == *design) {
+        Some(row) => format!(
+            "<a href=\"#{}\">{}, {}</a>",
+            escape(&design_anchor(design)),
+            escape(&row.split),
+            text::plural(row.depth, "channel")
+        ),
+        None => escape(design),
+    };
+    Ok(format!(
+        "<li><figure>\n{}\n{}\n<figcaption><strong>{decibels}</strong><br>{ssim}{link}<br>{}</figcaption>\n</figure></li>\n",
+        image(&pair.original, "Original")?,
+        image(&pair.reconstruction, &format!("Reconstruction at {decibels}"))?,
+        escape(attack)
     ))
 }
 
@@ -35,12 +71,6 @@ fn design(section: &GallerySection) -> Result<String, ReportError> {
 }
 
 fn pair(pair: &GalleryPair) -> Result<String, ReportError> {
-    let image = |picture: &Picture, what: &str| -> Result<String, ReportError> {
-        // Enlarged here by whole factors: browsers and printers would blur small pictures.
-        let large = png::enlarge(picture, magnification(picture.width));
-        let uri = png::data_uri(&large)?;
-        Ok(format!("<img src=\"{uri}\" width=\"{}\" height=\"{}\" alt=\"{what}\">", large.width, large.height))
-    };
     let label = pair.exposure.label();
     Ok(format!(
         "<figure class=\"pair\">\n{}\n{}\n<figcaption><strong>{label}</strong><br>{}</figcaption>\n</figure>\n",
@@ -48,4 +78,11 @@ fn pair(pair: &GalleryPair) -> Result<String, ReportError> {
         image(&pair.reconstruction, &format!("{label}: reconstruction"))?,
         escape(&figures(pair))
     ))
+}
+
+fn image(picture: &Picture, what: &str) -> Result<String, ReportError> {
+    // Enlarged here by whole factors: browsers and printers would blur small pictures.
+    let large = png::enlarge(picture, magnification(picture.width));
+    let uri = png::data_uri(&large)?;
+    Ok(format!("<img src=\"{uri}\" width=\"{}\" height=\"{}\" alt=\"{}\">", large.width, large.height, escape(what)))
 }

@@ -5,6 +5,8 @@ use super::super::plot::heatmap::Grid;
 use super::super::plot::scene::Scene;
 use super::super::text::{self, append_unit, duration, escape, fixed};
 use super::super::view::{Metric, StudyView};
+use super::designs::Shown;
+use super::list;
 use super::table::Table;
 
 pub(super) fn budgets(view: &StudyView, scene: &Scene) -> Result<String, ReportError> {
@@ -23,32 +25,48 @@ pub(super) fn budgets(view: &StudyView, scene: &Scene) -> Result<String, ReportE
          the upper limit from verification at {} confidence, or what that is expected to be.",
         text::percent(view.confidence)
     );
-    figure("Budgets", scene, &caption, &table.folded("Budgets as a table"))
+    figure("Budgets", scene, None, &caption, &table.folded("Budgets as a table"))
 }
 
-pub(super) fn pareto(view: &StudyView, scene: &Scene) -> Result<String, ReportError> {
+pub(super) fn pareto(view: &StudyView, scene: &Scene, shown: &Shown) -> Result<String, ReportError> {
     let caption = format!(
         "Every design by what it leaks and how accurate the cloud net is; the best lie in the upper left. Colour and shape give the \
-         split layer, size the number of channels. Bars are two standard errors to both sides. {}",
+         split layer, size the number of channels. Bars are two standard errors to both sides. Point at a mark for its figures and its most \
+         exposed image; follow it for all that is known of the design. {}",
         text::floors(view)
     );
-    let after = "<p class=\"alternative\">The same as a table: <a href=\"#designs\">all designs</a>.</p>\n";
-    figure("Leakage against accuracy", scene, &caption, after)
+    let after = format!(
+        "<p class=\"alternative\">The same as a table: <a href=\"#designs\">all designs</a>.</p>\n{}",
+        notes(view)
+    );
+    let filters = "<div class=\"filters\" hidden></div>\n";
+    figure_under("Leakage against accuracy", filters, (scene, Some(shown)), &caption, &after)
 }
 
-pub(super) fn heatmaps(view: &StudyView, scene: &Scene) -> Result<String, ReportError> {
+/// How the figures are to be read.
+fn notes(view: &StudyView) -> String {
+    if view.notes.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<div class=\"note\" role=\"note\">\n<p><strong>How to read these figures</strong></p>\n{}</div>\n",
+        list(&view.notes)
+    )
+}
+
+pub(super) fn heatmaps(view: &StudyView, scene: &Scene, shown: &Shown) -> Result<String, ReportError> {
     let grid = Grid::new(view);
     let depths: Vec<_> = grid.depths.iter().map(ToString::to_string).collect();
     let mut tables = String::new();
     for metric in [Metric::Accuracy, Metric::PsnrMean] {
-        let caption = format!("{} by split layer and channels kept; ~ marks a prediction", metric.axis());
+        let caption = format!("{} by split layer and channels kept; ~ marks what was not verified", metric.axis());
         let mut table = Table::new(&caption, ["Split layer"].into_iter().chain(depths.iter().map(String::as_str)));
         for (name, cells) in grid.splits.iter().zip(&grid.cells) {
             let values = cells.iter().map(|cell| {
-                let value = cell.and_then(|c| Some((c.get(metric)?, c.measured)));
+                let value = cell.as_ref().and_then(|c| Some((c.get(metric)?, c.known_by.is_verification())));
                 value.map_or_else(
                     || "–".to_owned(),
-                    |(e, measured)| format!("{}{}", if measured { "" } else { "~" }, metric.number(e.value)),
+                    |(e, verified)| format!("{}{}", if verified { "" } else { "~" }, metric.number(e.value)),
                 )
             });
             table.row([name.clone()].into_iter().chain(values));
@@ -61,10 +79,10 @@ pub(super) fn heatmaps(view: &StudyView, scene: &Scene) -> Result<String, Report
         text::floors(view)
     );
     let tables = format!("<details><summary>Heatmaps as tables</summary>\n{tables}</details>\n");
-    figure("Split layer and channels", scene, &caption, &tables)
+    figure("Split layer and channels", scene, Some(shown), &caption, &tables)
 }
 
-pub(super) fn predictions(view: &StudyView, scene: &Scene) -> Result<String, ReportError> {
+pub(super) fn predictions(view: &StudyView, scene: &Scene, shown: &Shown) -> Result<String, ReportError> {
     let columns = ["Metric", "Designs", "R²", "RMSE", "Inside the interval", "Nominal"];
     let mut summary = Table::new("Leave-one-out figures of the surrogates", columns);
     let mut points = Table::new("Leave-one-out predictions", ["Design", "Metric", "Measured", "Predicted"]);
@@ -91,10 +109,10 @@ pub(super) fn predictions(view: &StudyView, scene: &Scene) -> Result<String, Rep
     } else {
         format!("{}{}", summary.html(), points.folded("Every prediction as a table"))
     };
-    figure("How well the model predicts", scene, caption, &tables)
+    figure("How well the model predicts", scene, Some(shown), caption, &tables)
 }
 
-pub(super) fn history(view: &StudyView, scene: &Scene) -> Result<String, ReportError> {
+pub(super) fn history(view: &StudyView, scene: &Scene, shown: &Shown) -> Result<String, ReportError> {
     let columns =
         ["Evaluation", "Design", "Phase", "Reason", "Accuracy", "Budgets", "Best so far", "Hypervolume", "Time"];
     let mut table = Table::new("Evaluations in the order of the search", columns);
@@ -117,39 +135,42 @@ pub(super) fn history(view: &StudyView, scene: &Scene) -> Result<String, ReportE
     } else {
         format!("{} in {}.", text::plural(view.history.len(), "evaluation"), duration(total))
     };
-    figure("The search", scene, &caption, &table.folded("Why each design was measured"))
+    figure("The search", scene, Some(shown), &caption, &table.folded("Why each design was measured"))
 }
 
-/// A section with one plot, its hot spots, its caption, links to the files beside the page, and what follows.
-fn figure(heading: &str, scene: &Scene, caption: &str, after: &str) -> Result<String, ReportError> {
+/// A section with one plot, its caption, links to the files beside the page, and what follows. The heading is HTML.
+pub(super) fn figure(
+    heading: &str,
+    scene: &Scene,
+    shown: Option<&Shown>,
+    caption: &str,
+    after: &str,
+) -> Result<String, ReportError> {
+    figure_under(heading, "", (scene, shown), caption, after)
+}
+
+/// The same with something between the heading and the plot.
+fn figure_under(
+    heading: &str,
+    before: &str,
+    (scene, shown): (&Scene, Option<&Shown>),
+    caption: &str,
+    after: &str,
+) -> Result<String, ReportError> {
     let name = scene.name;
+    // For those who use a keyboard, where there is something to reach.
+    let hint = match (scene.is_interactive(), scene.has_links()) {
+        (_, true) => "<p class=\"keys\" hidden>Arrow keys go from mark to mark, Enter opens a design.</p>\n",
+        (true, false) => "<p class=\"keys\" hidden>Arrow keys go from mark to mark.</p>\n",
+        (false, false) => "",
+    };
     Ok(format!(
-        "<section id=\"{name}\">\n<h2>{heading}</h2>\n<figure>\n<p class=\"only-narrow\">Wider than this screen: move it sideways.</p>\n<div class=\"scroll plot\" tabindex=\"0\" role=\"group\" \
-         aria-label=\"{}\"><div class=\"stack\">\n{}{}</div></div>\n<figcaption>{} <span class=\"files\"><a href=\"{name}.svg\">SVG</a> \
-         <a href=\"{name}.png\">PNG</a></span></figcaption>\n</figure>\n{after}</section>\n",
+        "<section id=\"{name}\">\n<h2>{heading}</h2>\n{before}<figure>\n<p class=\"only-narrow\">Wider than this screen: move it \
+         sideways.</p>\n<div class=\"scroll plot\" tabindex=\"0\" role=\"group\" aria-label=\"{}\"><div class=\"stack\">\n{}</div></div>\n\
+         {hint}<figcaption>{} <span class=\"files\"><a href=\"{name}.svg\">SVG</a> <a href=\"{name}.png\">PNG</a></span></figcaption>\n\
+         </figure>\n{after}</section>\n",
         escape(&scene.title),
-        scene.svg(true)?,
-        hot_spots(scene),
+        scene.inline_svg(&|design| shown.is_some_and(|shown| shown.has(design)))?,
         escape(caption),
     ))
-}
-
-/// Invisible discs over the marks: the script shows their text when pointed at, browsers without it their title.
-fn hot_spots(scene: &Scene) -> String {
-    if scene.hot_spots.is_empty() {
-        return String::new();
-    }
-    let discs: String = scene
-        .hot_spots
-        .iter()
-        .map(|spot| {
-            let (x, y) = spot.at;
-            let (design, text) = (escape(&spot.design), escape(&spot.text));
-            format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{:.1}\" data-design=\"{design}\"><title>{text}</title></circle>\n", spot.radius)
-        })
-        .collect();
-    format!(
-        "<svg class=\"hot\" aria-hidden=\"true\" viewBox=\"0 0 {} {}\">\n{discs}</svg>\n",
-        scene.width, scene.height
-    )
 }

@@ -4,6 +4,7 @@ use super::super::text::escape;
 
 /// A table under construction; every text is escaped.
 pub(super) struct Table {
+    caption: String,
     head: String,
     rows: String,
 }
@@ -12,10 +13,9 @@ impl Table {
     pub fn new<'a>(caption: &str, columns: impl IntoIterator<Item = &'a str>) -> Self {
         let columns: String =
             columns.into_iter().map(|name| format!("<th scope=\"col\">{}</th>", escape(name))).collect();
-        Self {
-            head: format!("<caption>{}</caption>\n<thead><tr>{columns}</tr></thead>", escape(caption)),
-            rows: String::new(),
-        }
+        let caption = escape(caption);
+        let head = format!("<caption>{caption}</caption>\n<thead><tr>{columns}</tr></thead>");
+        Self { caption, head, rows: String::new() }
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -26,7 +26,12 @@ impl Table {
     }
 
     pub fn html(self) -> String {
-        format!("<div class=\"scroll\"><table>\n{}\n<tbody>\n{}</tbody>\n</table></div>\n", self.head, self.rows)
+        let Self { caption, head, rows } = self;
+        // Where it is wider than the screen, it is moved by keyboard, too.
+        format!(
+            "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{caption}\"><table>\n{head}\n<tbody>\n{rows}</tbody>\n\
+             </table></div>\n"
+        )
     }
 
     /// The table folded away behind a summary, as the alternative to a plot.

@@ -81,15 +81,22 @@ impl Axes {
         (x.clamp(self.left, self.right), y.clamp(self.top, self.bottom))
     }
 
-    /// Draws grid, frame, tick labels and axis titles.
-    pub fn draw(&self, scene: &mut Scene, x_title: &str, y_title: &str) {
+    /// Draws the grid, the tick labels and the title of the x axis.
+    pub fn draw_x(&self, scene: &mut Scene, title: &str) {
         let (xs, x_decimals) = self.x.ticks(((self.right - self.left) / 55.0) as usize);
-        let (ys, y_decimals) = self.y.ticks(((self.bottom - self.top) / 55.0) as usize);
         for &x in &xs {
             scene.line((self.x(x), self.top), (self.x(x), self.bottom), 0.75, GRID);
             let at = (self.x(x), self.bottom + 15.0);
             scene.text(Label::new(at, fixed(x, x_decimals), SMALL, GREY, Align::Centre));
         }
+        let middle = (self.left + self.right) / 2.0;
+        scene.text(Label::new((middle, self.bottom + 38.0), title, TEXT, BLACK, Align::Centre));
+    }
+
+    /// Draws grid, tick labels and titles of both axes.
+    pub fn draw(&self, scene: &mut Scene, x_title: &str, y_title: &str) {
+        self.draw_x(scene, x_title);
+        let (ys, y_decimals) = self.y.ticks(((self.bottom - self.top) / 55.0) as usize);
         let mut widest: f64 = 0.0;
         for &y in &ys {
             scene.line((self.left, self.y(y)), (self.right, self.y(y)), 0.75, GRID);
@@ -98,9 +105,7 @@ impl Axes {
             widest = widest.max(right - left);
             scene.text(label);
         }
-        let middle = ((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0);
-        scene.text(Label::new((middle.0, self.bottom + 38.0), x_title, TEXT, BLACK, Align::Centre));
-        let at = (self.left - 8.0 - widest - 16.0, middle.1);
+        let at = (self.left - 8.0 - widest - 16.0, (self.top + self.bottom) / 2.0);
         scene.text(Label::new(at, y_title, TEXT, BLACK, Align::Centre).upwards());
     }
 
@@ -122,8 +127,13 @@ impl Axes {
 
     /// A bar of ± `half` around a value along x, with caps.
     pub fn error_bar_x(&self, scene: &mut Scene, x: f64, y: f64, half: f64, ink: Ink) {
+        self.error_bar_across(scene, x, self.y(y), half, ink);
+    }
+
+    /// The same at a height in scene units.
+    pub fn error_bar_across(&self, scene: &mut Scene, x: f64, height: f64, half: f64, ink: Ink) {
         if half > 0.0 {
-            let (low, high) = (self.clamp(self.at(x - half, y)), self.clamp(self.at(x + half, y)));
+            let (low, high) = (self.clamp((self.x(x - half), height)), self.clamp((self.x(x + half), height)));
             scene.line(low, high, 1.0, ink);
             for end in [low, high] {
                 scene.line((end.0, end.1 - 2.5), (end.0, end.1 + 2.5), 1.0, ink);

@@ -2,15 +2,11 @@
 
 use super::super::{ComparedStudy, Comparison};
 use super::axes::{Axes, Range};
-use super::legend::Legend;
-use super::scene::{HotSpot, Point, Scene};
+use super::legend::{self, Legend};
+use super::scene::{Mark, Point, Scene};
 use super::style::{Marker, WIDTH, placeholder, star};
 
 const HEIGHT: f64 = 560.0;
-const LEGEND_WIDTH: f64 = 250.0;
-
-/// Longest name in the legend.
-const MOST_NAME: usize = 34;
 
 /// What the plot shows.
 pub(in super::super) const TITLE: &str = "Leakage against accuracy of several studies";
@@ -24,10 +20,11 @@ pub(in super::super) fn draw(comparison: &Comparison) -> Scene {
         return scene;
     }
     let limits = comparison.studies.iter().filter_map(|study| study.psnr_limit);
+    let legend_width = legend::width(comparison.studies.iter().map(|study| study.name.as_str()));
     let axes = Axes {
         left: 70.0,
         top: 14.0,
-        right: WIDTH - LEGEND_WIDTH - 24.0,
+        right: WIDTH - legend_width - 24.0,
         bottom: HEIGHT - 56.0,
         x: Range::around(all().map(|point| point.psnr_mean).chain(limits), 0.05, 2.0),
         y: Range::around(all().map(|point| 100.0 * point.accuracy), 0.09, 4.0).within(0.0, 100.0),
@@ -46,10 +43,6 @@ pub(in super::super) fn draw(comparison: &Comparison) -> Scene {
             scene.dashed((x, axes.top), (x, axes.bottom), 1.5, marker.ink, (6.0, 4.0));
         }
         for (point, &at) in study.points.iter().zip(&at) {
-            match point.on_front {
-                true => marker.filled(&mut scene, at, 4.6 + larger),
-                false => marker.faint(&mut scene, at, 3.6 + larger),
-            }
             let text = format!(
                 "{} of {}: accuracy {:.1} %, mean PSNR {:.2} dB",
                 point.design,
@@ -57,7 +50,11 @@ pub(in super::super) fn draw(comparison: &Comparison) -> Scene {
                 100.0 * point.accuracy,
                 point.psnr_mean
             );
-            scene.hot_spots.push(HotSpot { at, radius: 6.0, design: point.design.clone(), text });
+            // The page tells of no single designs.
+            scene.mark(Mark { at, radius: 6.0, design: None, text }, |scene| match point.on_front {
+                true => marker.filled(scene, at, 4.6 + larger),
+                false => marker.faint(scene, at, 3.6 + larger),
+            });
         }
         let steps = front(study, &axes);
         if steps.len() > 1 {
@@ -72,10 +69,10 @@ pub(in super::super) fn draw(comparison: &Comparison) -> Scene {
         }
     }
     axes.border(&mut scene);
-    let mut legend = Legend::new((axes.right + 24.0, axes.top));
+    let mut legend = Legend::new((axes.right + 24.0, axes.top), legend_width);
     legend.heading(&mut scene, "Study");
     for (index, study) in comparison.studies.iter().enumerate() {
-        legend.entry(&mut scene, &shortened(&study.name), |scene, at| Marker::of(index).filled(scene, at, 5.0));
+        legend.entry(&mut scene, &study.name, |scene, at| Marker::of(index).filled(scene, at, 5.0));
     }
     legend.heading(&mut scene, "Marks");
     legend.entry(&mut scene, "answer", |scene, at| star(scene, at, 8.0));
@@ -108,11 +105,4 @@ fn front(study: &ComparedStudy, axes: &Axes) -> Vec<Point> {
         steps.push(at);
     }
     steps
-}
-
-fn shortened(name: &str) -> String {
-    match name.chars().count() > MOST_NAME {
-        true => name.chars().take(MOST_NAME - 1).chain(['…']).collect(),
-        false => name.to_owned(),
-    }
 }

@@ -6,7 +6,7 @@ use super::ERRORS_SHOWN;
 use super::axes::{Axes, Range};
 use super::font;
 use super::markers::SplitMarkers;
-use super::scene::{Align, Label, Scene};
+use super::scene::{Align, Label, Mark, Scene};
 use super::style::{BLACK, GREY, Marker, SMALL, TEXT, WIDTH, placeholder};
 
 const COLUMNS: usize = 3;
@@ -17,7 +17,7 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
     let panels: Vec<_> = view.diagnostics.iter().filter(|d| !d.points.is_empty()).collect();
     let title = "Leave-one-out predictions of the surrogates against measurements";
     let lines = panels.len().div_ceil(COLUMNS).max(1);
-    let mut scene = Scene::new("predictions", title, WIDTH, PANEL * lines as f64 + 34.0);
+    let mut scene = Scene::new("predictions", title, WIDTH, PANEL * lines as f64 + 10.0);
     if panels.is_empty() {
         placeholder(&mut scene, "The surrogates have not been fitted yet.");
         return scene;
@@ -27,8 +27,7 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
     for (i, diagnostics) in panels.iter().enumerate() {
         panel(&mut scene, view, diagnostics, (width * (i % COLUMNS) as f64, PANEL * (i / COLUMNS) as f64, width));
     }
-    let below = scene.height - 14.0;
-    draw_key(&mut scene, view, below);
+    draw_key(&mut scene, view);
     scene
 }
 
@@ -69,7 +68,16 @@ fn panel(scene: &mut Scene, view: &StudyView, diagnostics: &Diagnostics, (x, y, 
         );
     }
     for point in &diagnostics.points {
-        marker(&point.design).filled(scene, axes.at(point.measured.value * scale, point.predicted.value * scale), 3.6);
+        let at = axes.at(point.measured.value * scale, point.predicted.value * scale);
+        let text = format!(
+            "{}\n{}\nmeasured {}\npredicted without it {}",
+            point.design,
+            metric.title(),
+            metric.with_unit(point.measured),
+            metric.with_unit(point.predicted)
+        );
+        let mark = Mark { at, radius: 5.6, design: Some(point.design.clone()), text };
+        scene.mark(mark, |scene| marker(&point.design).filled(scene, at, 3.6));
     }
     axes.border(scene);
 }
@@ -81,16 +89,19 @@ fn caption(diagnostics: &Diagnostics) -> String {
     format!("{r2}, RMSE {rmse}, coverage {} %", fixed(diagnostics.coverage * 100.0, 0))
 }
 
-/// One line that says which colour is which split.
-fn draw_key(scene: &mut Scene, view: &StudyView, y: f64) {
-    let mut x = 62.0;
+/// Which mark is which split, in as many lines as that takes.
+fn draw_key(scene: &mut Scene, view: &StudyView) {
+    const LEFT: f64 = 62.0;
+    let (mut x, mut y) = (LEFT, scene.height + 10.0);
     for (index, (_, name)) in view.splits().into_iter().enumerate() {
-        let width = font::width(name, SMALL, false) + 34.0;
-        if x + width > WIDTH {
-            break;
+        let name = font::fitted(name, SMALL, false, WIDTH / 2.0);
+        let width = font::width(&name, SMALL, false) + 34.0;
+        if x + width > WIDTH && x > LEFT {
+            (x, y) = (LEFT, y + 20.0);
         }
         Marker::of(index).filled(scene, (x, y), 4.5);
         scene.text(Label::new((x + 10.0, y), name, SMALL, BLACK, Align::Left));
         x += width;
     }
+    scene.height = y + 14.0;
 }

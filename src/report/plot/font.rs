@@ -40,6 +40,20 @@ pub(in super::super) fn width(text: &str, em: f64, bold: bool) -> f64 {
     set(text, em, bold).1
 }
 
+/// The text, or what is left of it with its middle left out, so that it is at most `most` wide: names of layers differ at both ends.
+pub(in super::super) fn fitted(text: &str, em: f64, bold: bool, most: f64) -> String {
+    if width(text, em, bold) <= most {
+        return text.to_owned();
+    }
+    let chars: Vec<char> = text.chars().collect();
+    let shortened = |kept: usize| -> String {
+        let (head, tail) = (kept.div_ceil(2), kept / 2);
+        chars[..head].iter().chain(&['…']).chain(&chars[chars.len() - tail..]).collect()
+    };
+    let kept = (1..chars.len()).rev().map(shortened).find(|text| width(text, em, bold) <= most);
+    kept.unwrap_or_else(|| "…".to_owned())
+}
+
 /// Where the ink of each visible glyph starts, from the start of the text.
 pub(super) fn ink_starts(text: &str, em: f64, bold: bool) -> Vec<(char, f64)> {
     set(text, em, bold).0
@@ -75,9 +89,18 @@ mod tests {
     }
 
     #[test]
+    fn a_long_name_keeps_its_ends() {
+        let fits = fitted("block4_conv2_1", 11.5, false, 200.0);
+        assert_eq!(fits, "block4_conv2_1");
+        let cut = fitted("features.denseblock3.denselayer17.conv2", 11.5, false, 120.0);
+        assert!(width(&cut, 11.5, false) <= 120.0 && cut.starts_with("feat") && cut.ends_with("conv2"), "{cut}");
+        assert_eq!(fitted("name", 11.5, false, 1.0), "…");
+    }
+
+    #[test]
     fn every_symbol_that_the_plots_use_is_in_the_subset() {
         let fonts = fonts().unwrap();
-        for c in "±×²−–≤≥★◆~éüß".chars() {
+        for c in "±×²−–…≤≥★◆~éüß".chars() {
             assert!(fonts.regular.glyph_id(c).0 != 0 && fonts.bold.glyph_id(c).0 != 0, "{c}");
         }
     }

@@ -1,16 +1,22 @@
 //! Accuracy and leakage over split layer × depth, side by side.
 
 use super::super::text::fixed;
-use super::super::view::{DesignRow, Estimate, Feasibility, Metric, StudyView};
+use super::super::view::{DesignRow, Estimate, Feasibility, KnownBy, Metric, StudyView};
 use super::axes::Range;
 use super::font;
-use super::scene::{Align, Label, Point, Scene};
+use super::pareto::tip;
+use super::scene::{Align, Label, Mark, Point, Scene};
 use super::style::{BLACK, GREY, GRID, LIMIT, SMALL, TEXT, WIDTH, contrasting, placeholder, viridis};
 
 /// The design that stands for one split and depth: the chosen one, else of the measured ones the most accurate that can be
 /// expected to be within the budgets, else the most accurate; of predicted ones where none was measured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in super::super) struct Cell {
+    /// The design's id.
+    pub design: String,
+    pub known_by: KnownBy,
+    /// What is said of it when it is pointed at.
+    pub tip: String,
     pub accuracy: Option<Estimate>,
     pub psnr_mean: Option<Estimate>,
     pub measured: bool,
@@ -43,7 +49,14 @@ impl Grid {
         }
         let cell = |row: &DesignRow| {
             let figures = row.measured.or(row.predicted)?;
-            Some(Cell { accuracy: figures.accuracy, psnr_mean: figures.psnr_mean, measured: row.measured.is_some() })
+            Some(Cell {
+                design: row.id.clone(),
+                known_by: row.known_by,
+                tip: tip(row),
+                accuracy: figures.accuracy,
+                psnr_mean: figures.psnr_mean,
+                measured: row.measured.is_some(),
+            })
         };
         let cells = best.into_iter().map(|line| line.into_iter().map(|row| row.and_then(cell)).collect()).collect();
         Self { splits: splits.into_iter().map(|(_, name)| name.to_owned()).collect(), depths, cells }
@@ -75,28 +88,25 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
         placeholder(&mut scene, "No design has been measured or predicted yet.");
         return scene;
     }
-    let names = grid.splits.iter().map(|name| font::width(name, SMALL, false)).fold(0.0, f64::max) + 16.0;
+    let shown: Vec<String> = grid.splits.iter().map(|name| font::fitted(name, SMALL, false, 200.0)).collect();
+    let names = shown.iter().map(|name| font::width(name, SMALL, false)).fold(0.0, f64::max) + 16.0;
     let gap = 44.0;
     let width = (WIDTH - names - gap - 8.0) / 2.0;
-    for (line, name) in grid.splits.iter().enumerate() {
+    for (line, name) in shown.iter().enumerate() {
         let y = TOP + CELL_HEIGHT * (line as f64 + 0.5);
         scene.text(Label::new((names - 10.0, y), name.clone(), SMALL, BLACK, Align::Right));
     }
     panel(&mut scene, &grid, Metric::Accuracy, None, (names, width));
     panel(&mut scene, &grid, Metric::PsnrMean, view.limits.psnr_mean_max, (names + width + gap, width));
     let y = height - 14.0;
-    let text = "Bold in a frame: measured. Plain with ~: predicted.";
+    let text = "Framed: measured. Bold, without ~: put to verification. Else predicted.";
     scene.text(Label::new((names, y), text, SMALL, GREY, Align::Left));
     if view.limits.psnr_mean_max.is_some() {
-        let x = names + width + gap;
-        scene.line((x, y), (x + 22.0, y), 3.0, LIMIT);
-        scene.text(Label::new(
-            (x + 30.0, y),
-            "leakage limit: beyond it a design is over budget",
-            SMALL,
-            GREY,
-            Align::Left,
-        ));
+        let y = y + 20.0;
+        scene.line((names, y), (names + 22.0, y), 3.0, LIMIT);
+        let text = "leakage limit: beyond it a design is over budget";
+        scene.text(Label::new((names + 30.0, y), text, SMALL, GREY, Align::Left));
+        scene.height = y + 14.0;
     }
     scene
 }
@@ -127,7 +137,7 @@ fn panel(scene: &mut Scene, grid: &Grid, metric: Metric, limit: Option<f64>, (le
         for (column, cell) in cells.iter().enumerate() {
             let (x, y) = corner(line, column);
             let (right, low) = (x + cell_width, y + CELL_HEIGHT);
-            let Some((estimate, measured)) = cell.and_then(|c| Some((c.get(metric)?, c.measured))) else {
+            let Some((cell, estimate)) = cell.as_ref().and_then(|c| Some((c, c.get(metric)?))) else {
                 scene.frame((x + 1.0, y + 1.0), (right - 1.0, low - 1.0), 0.75, GRID);
                 scene.text(Label::new((x + cell_width / 2.0, y + CELL_HEIGHT / 2.0), "–", SMALL, GREY, Align::Centre));
                 continue;
@@ -135,15 +145,22 @@ fn panel(scene: &mut Scene, grid: &Grid, metric: Metric, limit: Option<f64>, (le
             let value = estimate.value * metric.scale();
             let fill = viridis(share(value));
             let ink = contrasting(fill);
-            scene.rectangle((x + 1.0, y + 1.0), (right - 1.0, low - 1.0), fill);
             let size = (cell_width / 4.2).min(TEXT);
             let centre = (x + cell_width / 2.0, y + CELL_HEIGHT / 2.0);
-            if measured {
-                scene.frame((x + 3.5, y + 3.5), (right - 3.5, low - 3.5), 1.25, ink);
-                scene.text(Label::new(centre, fixed(value, 1), size, ink, Align::Centre).bold());
-            } else {
-                scene.text(Label::new(centre, format!("~{}", fixed(value, 1)), size, ink, Align::Centre));
-            }
+            let radius = (cell_width / 2.0).min(CELL_HEIGHT / 2.0) - 1.0;
+            scene.mark(
+                Mark { at: centre, radius, design: Some(cell.design.clone()), text: cell.tip.clone() },
+                |scene| {
+                    scene.rectangle((x + 1.0, y + 1.0), (right - 1.0, low - 1.0), fill);
+                    if cell.measured {
+                        scene.frame((x + 3.5, y + 3.5), (right - 3.5, low - 3.5), 1.25, ink);
+                    }
+                    scene.text(match cell.known_by.is_verification() {
+                        true => Label::new(centre, fixed(value, 1), size, ink, Align::Centre).bold(),
+                        false => Label::new(centre, format!("~{}", fixed(value, 1)), size, ink, Align::Centre),
+                    });
+                },
+            );
         }
     }
     if let Some(limit) = limit {

@@ -1,10 +1,10 @@
 //! The search: every evaluation's accuracy and the best feasible one so far.
 
-use super::super::view::{Feasibility, HistoryStep, StudyView};
+use super::super::view::{Feasibility, HistoryStep, Metric, StudyView};
 use super::ERRORS_SHOWN;
 use super::axes::{Axes, Range};
 use super::legend::Legend;
-use super::scene::{Point, Scene};
+use super::scene::{Mark, Point, Scene};
 use super::style::{BLACK, GREY, Marker, WIDTH, placeholder};
 
 const HEIGHT: f64 = 380.0;
@@ -27,7 +27,8 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
         top: 14.0,
         right: WIDTH - LEGEND_WIDTH - 24.0,
         bottom: HEIGHT - 56.0,
-        x: Range { low: 0.0, high: (last + 1.0).max(5.0) },
+        // Wide enough for ticks at whole numbers.
+        x: Range { low: 0.0, high: (last + 1.0).max(10.0) },
         y: Range::around(steps.iter().map(|(_, a)| a.value * 100.0).chain(best), 0.08, 4.0).within(0.0, 100.0),
     };
     axes.draw(&mut scene, "Evaluation", "Accuracy (%)");
@@ -37,16 +38,25 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
     for (step, accuracy) in steps {
         let (x, y) = (step.evaluation as f64, accuracy.value * 100.0);
         axes.error_bar_y(&mut scene, x, y, ERRORS_SHOWN * accuracy.se * 100.0, marker(step).ink.faded(0.6));
-        if step.feasibility == Feasibility::Feasible {
-            marker(step).filled(&mut scene, axes.at(x, y), 4.6);
-        } else {
-            marker(step).hollow(&mut scene, axes.at(x, y), 4.6);
-        }
+        let at = axes.at(x, y);
+        let text = format!(
+            "Evaluation {}: {}\nAccuracy: ~{}\n{}\n{}",
+            step.evaluation,
+            step.design,
+            Metric::Accuracy.with_unit(accuracy),
+            step.feasibility.label(),
+            step.reason
+        );
+        let mark = Mark { at, radius: 6.6, design: Some(step.design.clone()), text };
+        scene.mark(mark, |scene| match step.feasibility {
+            Feasibility::Feasible => marker(step).filled(scene, at, 4.6),
+            _ => marker(step).hollow(scene, at, 4.6),
+        });
     }
     axes.border(&mut scene);
     draw_hypervolume(&mut scene, &axes, view);
 
-    let mut legend = Legend::new((axes.right + 24.0, axes.top));
+    let mut legend = Legend::new((axes.right + 24.0, axes.top), LEGEND_WIDTH);
     legend.heading(&mut scene, "Asked for by");
     for (index, phase) in phases.iter().enumerate() {
         legend.entry(&mut scene, phase, |scene, at| Marker::of(index).filled(scene, at, 5.0));

@@ -6,13 +6,15 @@ use super::ERRORS_SHOWN;
 use super::axes::{Axes, Range};
 use super::callout;
 use super::font;
-use super::legend::Legend;
+use super::legend::{self, Legend};
 use super::markers::SplitMarkers;
-use super::scene::{Align, HotSpot, Ink, Label, Point, Scene};
+use super::scene::{self, Align, Label, Point, Scene};
 use super::style::{BLACK, GREY, LIMIT, Marker, SMALL, WIDTH, placeholder, star};
+use super::verticals::{self, Vertical};
 
 const HEIGHT: f64 = 600.0;
-const LEGEND_WIDTH: f64 = 190.0;
+/// Of the star around the chosen design.
+const STAR_RADIUS: f64 = 11.0;
 
 /// A design at its place: mean PSNR in dB, accuracy in percent.
 struct Mark<'a> {
@@ -20,6 +22,7 @@ struct Mark<'a> {
     psnr: Estimate,
     accuracy: Estimate,
     measured: bool,
+    chosen: bool,
 }
 
 /// Draws the Pareto plot.
@@ -31,13 +34,15 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
         return scene;
     }
     let markers = SplitMarkers::new(view);
-    let verticals = verticals(view);
+    let legend_width = legend::width(markers.splits.iter().map(|(_, name)| *name));
+    let limit = view.limits.psnr_mean_max.map(|psnr| Vertical::limit("limit", psnr, true));
+    let verticals = verticals::sorted(view, limit);
     let psnrs = marks.iter().map(|m| m.psnr.value).chain(verticals.iter().map(|v| v.psnr));
     let accuracies = marks.iter().map(|m| m.accuracy.value).chain(view.limits.accuracy_min.map(|a| a * 100.0));
     let axes = Axes {
         left: 70.0,
         top: 40.0,
-        right: WIDTH - LEGEND_WIDTH - 24.0,
+        right: WIDTH - legend_width - 24.0,
         bottom: HEIGHT - 56.0,
         x: Range::around(psnrs, 0.05, 2.0),
         y: Range::around(accuracies, 0.09, 4.0).within(0.0, 100.0),
@@ -49,40 +54,57 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
         "Leakage: mean PSNR of the attacker's reconstructions (dB); further left is more private",
         "Accuracy (%)",
     );
-    draw_verticals(&mut scene, &axes, &verticals);
+    verticals::draw(&mut scene, &axes, &verticals);
     name_regions(&mut scene, &axes, view);
     for mark in marks.iter().filter(|m| !m.measured) {
-        markers.of(mark.row).faint(
-            &mut scene,
-            axes.at(mark.psnr.value, mark.accuracy.value),
-            markers.radius(mark.row.depth),
-        );
+        draw_mark(&mut scene, &axes, &markers, mark);
     }
     draw_front(&mut scene, &axes, &marks);
     for mark in marks.iter().filter(|m| m.measured) {
         let ink = markers.of(mark.row).ink.faded(0.7);
-        axes.error_bar_y(&mut scene, mark.psnr.value, mark.accuracy.value, ERRORS_SHOWN * mark.accuracy.se, ink);
-        axes.error_bar_x(&mut scene, mark.psnr.value, mark.accuracy.value, ERRORS_SHOWN * mark.psnr.se, ink);
+        scene.part(&mark.row.id, |scene| {
+            axes.error_bar_y(scene, mark.psnr.value, mark.accuracy.value, ERRORS_SHOWN * mark.accuracy.se, ink);
+            axes.error_bar_x(scene, mark.psnr.value, mark.accuracy.value, ERRORS_SHOWN * mark.psnr.se, ink);
+        });
     }
-    for mark in marks.iter().filter(|m| m.measured) {
-        let (at, radius) = (axes.at(mark.psnr.value, mark.accuracy.value), markers.radius(mark.row.depth));
-        if mark.row.feasibility == Feasibility::Infeasible {
-            markers.of(mark.row).hollow(&mut scene, at, radius);
-        } else {
-            markers.of(mark.row).filled(&mut scene, at, radius);
+    // What is surest comes last, over the rest.
+    for known in [false, true] {
+        for mark in marks.iter().filter(|m| m.measured && m.row.known_by.is_verification() == known) {
+            draw_mark(&mut scene, &axes, &markers, mark);
         }
     }
     axes.border(&mut scene);
     let places: Vec<_> = marks.iter().map(|m| (axes.at(m.psnr.value, m.accuracy.value), m.measured)).collect();
-    if let Some(chosen) = chosen(view, &marks) {
-        draw_chosen(&mut scene, &axes, chosen, &places);
+    if let Some(chosen) = marks.iter().find(|mark| mark.chosen) {
+        scene.part(&chosen.row.id, |scene| draw_chosen(scene, &axes, chosen, &places));
     }
-    draw_legend(&mut scene, view, &marks, &markers, (axes.right + 24.0, axes.top));
-    scene.hot_spots = marks.iter().zip(&places).map(|(mark, (at, _))| hot_spot(mark, *at, &markers)).collect();
+    draw_legend(&mut scene, view, &marks, &markers, ((axes.right + 24.0, axes.top), legend_width));
     scene
 }
 
+/// A design's mark: faint where it is predicted, hollow where it is over a budget, within a ring where verification looked at it.
+fn draw_mark(scene: &mut Scene, axes: &Axes, markers: &SplitMarkers, mark: &Mark) {
+    let (at, radius) = (axes.at(mark.psnr.value, mark.accuracy.value), markers.radius(mark.row.depth));
+    let marker = markers.of(mark.row);
+    // A design within a star is as large as that to the pointer.
+    let reach = if mark.chosen { STAR_RADIUS } else { radius };
+    let spot = scene::Mark { at, radius: reach + 2.0, design: Some(mark.row.id.clone()), text: tip(mark.row) };
+    scene.mark(spot, |scene| match (mark.measured, mark.row.feasibility) {
+        (false, _) => marker.faint(scene, at, radius),
+        (true, feasibility) => {
+            if mark.row.known_by.is_verification() {
+                marker.in_ink(BLACK).hollow(scene, at, radius + 3.2);
+            }
+            match feasibility {
+                Feasibility::Infeasible => marker.hollow(scene, at, radius),
+                _ => marker.filled(scene, at, radius),
+            }
+        }
+    });
+}
+
 fn marks(view: &StudyView) -> Vec<Mark<'_>> {
+    let chosen = view.chosen.as_ref().map(|chosen| chosen.id.as_str());
     let percent = |e: Estimate| Estimate { value: e.value * 100.0, se: e.se * 100.0 };
     view.designs
         .iter()
@@ -92,77 +114,9 @@ fn marks(view: &StudyView) -> Vec<Mark<'_>> {
                 |figures: Option<super::super::view::Figures>| figures.and_then(|f| Some((f.psnr_mean?, f.accuracy?)));
             let (measured, (psnr, accuracy)) =
                 of(row.measured).map(|m| (true, m)).or_else(|| of(row.predicted).map(|p| (false, p)))?;
-            Some(Mark { row, psnr, accuracy: percent(accuracy), measured })
+            Some(Mark { row, psnr, accuracy: percent(accuracy), measured, chosen: chosen == Some(row.id.as_str()) })
         })
         .collect()
-}
-
-fn chosen<'a>(view: &StudyView, marks: &'a [Mark<'a>]) -> Option<&'a Mark<'a>> {
-    let id = &view.chosen.as_ref()?.id;
-    marks.iter().find(|mark| mark.row.id == *id)
-}
-
-/// A labelled vertical line: a floor or the limit on leakage.
-struct Vertical {
-    psnr: f64,
-    text: String,
-    ink: Ink,
-    solid: bool,
-}
-
-/// From left to right.
-fn verticals(view: &StudyView) -> Vec<Vertical> {
-    let floors = view.floors.iter().map(|floor| Vertical {
-        psnr: floor.psnr_mean,
-        text: format!("{} {}", floor.name, fixed(floor.psnr_mean, 1)),
-        ink: GREY,
-        solid: false,
-    });
-    let limit = view.limits.psnr_mean_max.map(|psnr| Vertical {
-        psnr,
-        text: format!("limit {} dB", fixed(psnr, if psnr.fract() == 0.0 { 0 } else { 1 })),
-        ink: LIMIT,
-        solid: true,
-    });
-    let mut verticals: Vec<_> = floors.chain(limit).collect();
-    verticals.sort_by(|a, b| a.psnr.total_cmp(&b.psnr));
-    verticals
-}
-
-/// Centres of the labels above the axes: as near to their lines as can be without one overlapping another.
-///
-/// Pushing overlapping labels apart only to the right keeps all gaps, and so does only to the left; so does the mean of both.
-fn label_centres(verticals: &[Vertical], axes: &Axes) -> Vec<f64> {
-    const GAP: f64 = 14.0;
-    let halves: Vec<_> = verticals.iter().map(|v| font::width(&v.text, SMALL, v.solid) / 2.0).collect();
-    let lines: Vec<_> = verticals.iter().map(|v| axes.x(v.psnr)).collect();
-    let mut rightwards = lines.clone();
-    for i in 1..lines.len() {
-        rightwards[i] = lines[i].max(rightwards[i - 1] + halves[i - 1] + GAP + halves[i]);
-    }
-    let mut leftwards = lines;
-    for i in (1..halves.len()).rev() {
-        leftwards[i - 1] = leftwards[i - 1].min(leftwards[i] - halves[i] - GAP - halves[i - 1]);
-    }
-    let mut centres: Vec<_> = rightwards.iter().zip(&leftwards).map(|(r, l)| (r + l) / 2.0).collect();
-    let overhang = centres.first().zip(halves.first()).map_or(0.0, |(centre, half)| (half + 8.0 - centre).max(0.0));
-    centres.iter_mut().for_each(|centre| *centre += overhang);
-    centres
-}
-
-fn draw_verticals(scene: &mut Scene, axes: &Axes, verticals: &[Vertical]) {
-    for (vertical, centre) in verticals.iter().zip(label_centres(verticals, axes)) {
-        let x = axes.x(vertical.psnr);
-        let (top, bottom) = ((x, axes.top), (x, axes.bottom));
-        if vertical.solid {
-            scene.line(top, bottom, 1.75, vertical.ink);
-        } else {
-            scene.dashed(top, bottom, 1.25, vertical.ink, (5.0, 4.0));
-        }
-        scene.line(top, (centre, axes.top - 14.0), 1.0, vertical.ink);
-        let label = Label::new((centre, axes.top - 22.0), vertical.text.clone(), SMALL, vertical.ink, Align::Centre);
-        scene.text(if vertical.solid { label.bold() } else { label });
-    }
 }
 
 /// Shades what the limits exclude.
@@ -217,13 +171,14 @@ fn draw_chosen(scene: &mut Scene, axes: &Axes, mark: &Mark, places: &[(Point, bo
     let at = axes.at(mark.psnr.value, mark.accuracy.value);
     let channels = text::plural(mark.row.depth, "channel");
     let (accuracy, psnr) = (fixed(mark.accuracy.value, 1), fixed(mark.psnr.value, 1));
-    let lines = [format!("{}, {channels}", mark.row.split), format!("{accuracy} % at {psnr} dB")];
+    let split = font::fitted(&mark.row.split, SMALL, false, 220.0);
+    let lines = [format!("{split}, {channels}"), format!("{accuracy} % at {psnr} dB")];
     callout::draw(scene, axes, at, ("Chosen design", lines), places);
-    star(scene, at, 11.0);
+    star(scene, at, STAR_RADIUS);
 }
 
-fn draw_legend(scene: &mut Scene, view: &StudyView, marks: &[Mark], markers: &SplitMarkers, at: Point) {
-    let mut legend = Legend::new(at);
+fn draw_legend(scene: &mut Scene, view: &StudyView, marks: &[Mark], markers: &SplitMarkers, (at, width): (Point, f64)) {
+    let mut legend = Legend::new(at, width);
     legend.heading(scene, "Split layer");
     for (index, (_, name)) in markers.splits.iter().enumerate() {
         legend.entry(scene, name, |scene, at| Marker::of(index).filled(scene, at, 5.5));
@@ -237,6 +192,12 @@ fn draw_legend(scene: &mut Scene, view: &StudyView, marks: &[Mark], markers: &Sp
     legend.heading(scene, "Marks");
     let circle = Marker::of(0).in_ink(GREY);
     let any = |test: &dyn Fn(&Mark) -> bool| marks.iter().any(test);
+    if any(&|m| m.measured && m.row.known_by.is_verification()) {
+        legend.entry(scene, "put to verification", |scene, at| {
+            circle.in_ink(BLACK).hollow(scene, at, 8.2);
+            circle.filled(scene, at, 5.0);
+        });
+    }
     if any(&|m| m.measured) {
         legend.entry(scene, "measured ± 2 s.e.", |scene, at| {
             scene.line((at.0 - 10.0, at.1), (at.0 + 10.0, at.1), 1.0, GREY);
@@ -255,7 +216,7 @@ fn draw_legend(scene: &mut Scene, view: &StudyView, marks: &[Mark], markers: &Sp
             scene.line((at.0 - 11.0, at.1), (at.0 + 11.0, at.1), 1.75, BLACK)
         });
     }
-    if chosen(view, marks).is_some() {
+    if any(&|m| m.chosen) {
         legend.entry(scene, "chosen design", |scene, at| star(scene, at, 7.5));
     }
     if !view.floors.is_empty() {
@@ -280,15 +241,19 @@ fn thinned(values: &[usize], most: usize) -> Vec<usize> {
     (0..most).map(|i| values[i * (values.len() - 1) / (most - 1)]).collect()
 }
 
-fn hot_spot(mark: &Mark, at: Point, markers: &SplitMarkers) -> HotSpot {
-    let row = mark.row;
+/// What is said of a design that is pointed at.
+pub(super) fn tip(row: &DesignRow) -> String {
     let figures = Metric::ALL.into_iter().filter_map(|metric| {
-        let figures = if mark.measured { row.measured } else { row.predicted };
-        Some(format!("{}: {}", metric.title(), metric.with_unit(figures?.get(metric)?)))
+        Some(format!("{}: {}", metric.title(), text::append_unit(text::shown(row, metric)?, metric.unit())))
     });
-    let state = if mark.measured { "measured" } else { "predicted" };
-    let head = format!("{}, {}, {} ({state})", row.split, text::plural(row.depth, "channel"), row.selection);
+    let head = format!(
+        "{}, {}, {} ({}, {})",
+        row.split,
+        text::plural(row.depth, "channel"),
+        row.selection,
+        row.known_by.label(),
+        row.feasibility.label()
+    );
     let tail = format!("{}; {}; {} per image", row.macs.text, row.bytes.text, row.upload.text);
-    let text = [head].into_iter().chain(figures).chain([tail]).collect::<Vec<_>>().join("\n");
-    HotSpot { at, radius: markers.radius(row.depth) + 2.0, design: row.id.clone(), text }
+    [head].into_iter().chain(figures).chain([tail]).collect::<Vec<_>>().join("\n")
 }

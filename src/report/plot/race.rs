@@ -39,7 +39,7 @@ pub(in super::super) fn draw(race: &Race) -> Scene {
         scene.path(points, 1.75, marker.ink);
     }
     axes.border(&mut scene);
-    let mut legend = Legend::new((axes.right + 24.0, axes.top));
+    let mut legend = Legend::new((axes.right + 24.0, axes.top), LEGEND_WIDTH);
     legend.heading(&mut scene, "Strategy (seeds)");
     for (index, curve) in race.curves.iter().enumerate() {
         let text = format!("{} ({})", curve.name, curve.seeds);

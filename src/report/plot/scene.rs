@@ -3,6 +3,7 @@
 //! The plots decide where everything goes in a [`Scene`]; only this file knows a plotters back-end. One list drawn twice keeps
 //! the SVG in the page and the PNG beside it the same picture, and lets tests look at what was placed where.
 
+use super::super::text::{design_anchor, escape};
 use super::super::{ReportError, png, view::Picture};
 use super::font;
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
@@ -11,6 +12,7 @@ use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::element::{BitMapElement, Circle, PathElement, Polygon};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, FontDesc, FontFamily, FontStyle, FontTransform, RGBAColor, RGBColor, ShapeStyle};
+use std::ops::Range;
 
 /// Back-end pixels per scene unit. Back-ends round to whole pixels; at 4 that is a quarter of a unit.
 const OVERSAMPLING: u32 = 4;
@@ -108,14 +110,30 @@ enum Shape {
     Picture { at: Point, magnification: u32, picture: Picture },
 }
 
-/// A place in a drawing that says more about itself when pointed at.
+/// A mark that stands for a design, or for something else that has more to say when it is pointed at.
 #[derive(Debug, Clone)]
-pub(in super::super) struct HotSpot {
+pub(in super::super) struct Mark {
     pub at: Point,
     pub radius: f64,
-    /// Id of the design drawn there.
-    pub design: String,
+    /// Id of the design drawn there, which has a view of its own on the page.
+    pub design: Option<String>,
     pub text: String,
+}
+
+/// Neighbouring shapes that belong together.
+#[derive(Debug, Clone)]
+struct Group {
+    shapes: Range<usize>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Mark(Mark),
+    /// What accompanies a design's mark, such as its error bars, and comes and goes with it.
+    Part {
+        design: String,
+    },
 }
 
 /// A drawing in scene units.
@@ -127,13 +145,51 @@ pub(in super::super) struct Scene {
     pub title: String,
     pub width: f64,
     pub height: f64,
-    pub hot_spots: Vec<HotSpot>,
     shapes: Vec<Shape>,
+    /// In the order of their shapes, never one within another.
+    groups: Vec<Group>,
 }
 
 impl Scene {
     pub fn new(name: &'static str, title: impl Into<String>, width: f64, height: f64) -> Self {
-        Self { name, title: title.into(), width, height, hot_spots: Vec::new(), shapes: Vec::new() }
+        Self { name, title: title.into(), width, height, shapes: Vec::new(), groups: Vec::new() }
+    }
+
+    /// Draws a mark: on the page it can be pointed at, reached by keyboard and followed to its design.
+    pub fn mark(&mut self, mark: Mark, draw: impl FnOnce(&mut Self)) {
+        self.group(Kind::Mark(mark), draw);
+    }
+
+    /// Draws what comes and goes with a design's mark.
+    pub fn part(&mut self, design: &str, draw: impl FnOnce(&mut Self)) {
+        self.group(Kind::Part { design: design.to_owned() }, draw);
+    }
+
+    fn group(&mut self, kind: Kind, draw: impl FnOnce(&mut Self)) {
+        let (start, groups) = (self.shapes.len(), self.groups.len());
+        draw(self);
+        // What is drawn as part of a group is no group of its own.
+        self.groups.truncate(groups);
+        self.groups.push(Group { shapes: start..self.shapes.len(), kind });
+    }
+
+    /// Whether marks lead to designs.
+    pub fn has_links(&self) -> bool {
+        self.groups.iter().any(|group| matches!(&group.kind, Kind::Mark(mark) if mark.design.is_some()))
+    }
+
+    /// Whether it has marks.
+    pub fn is_interactive(&self) -> bool {
+        self.groups.iter().any(|group| matches!(group.kind, Kind::Mark(_)))
+    }
+
+    /// The marks placed so far.
+    #[cfg(test)]
+    pub fn marks(&self) -> impl Iterator<Item = &Mark> {
+        self.groups.iter().filter_map(|group| match &group.kind {
+            Kind::Mark(mark) => Some(mark),
+            Kind::Part { .. } => None,
+        })
     }
 
     pub fn path(&mut self, points: impl Into<Vec<Point>>, width: f64, ink: Ink) {
@@ -191,24 +247,63 @@ impl Scene {
         })
     }
 
-    /// The drawing as an SVG document, or, with `inline`, as an element to stand within an HTML page.
-    pub fn svg(&self, inline: bool) -> Result<String, ReportError> {
+    /// The drawing as an SVG document.
+    pub fn svg(&self) -> Result<String, ReportError> {
+        let (body, title) = (self.elements(&self.shapes)?, escape(&self.title));
+        Ok(format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" {} role=\"img\" aria-labelledby=\"{name}-title\">\n\
+             <title id=\"{name}-title\">{title}</title>\n{body}</svg>\n",
+            self.size(),
+            name = self.name
+        ))
+    }
+
+    /// The drawing as an element to stand within an HTML page: its marks are links to their designs, where the page is `known` to
+    /// tell of these, or can at least be reached.
+    pub fn inline_svg(&self, known: &dyn Fn(&str) -> bool) -> Result<String, ReportError> {
+        let mut body = String::new();
+        let mut from = 0;
+        for Group { shapes, kind } in &self.groups {
+            body += &self.elements(&self.shapes[from..shapes.start])?;
+            from = shapes.end;
+            let elements = self.elements(&self.shapes[shapes.clone()])?;
+            body += &match kind {
+                Kind::Mark(Mark { design: Some(design), .. }) if !known(design) => {
+                    format!("<g data-of=\"\">\n{elements}</g>\n")
+                }
+                Kind::Part { design } => format!("<g data-of=\"{}\">\n{elements}</g>\n", escape(design)),
+                Kind::Mark(mark) => inline_mark(mark, &elements),
+            };
+        }
+        body += &self.elements(&self.shapes[from..])?;
+        // The children of an image are nothing to a screen reader; those of a group are.
+        let role = if self.is_interactive() { "group" } else { "img" };
+        Ok(format!(
+            "<svg {} role=\"{role}\" aria-labelledby=\"{name}-title\">\n<title id=\"{name}-title\">{}</title>\n{body}</svg>\n",
+            self.size(),
+            escape(&self.title),
+            name = self.name
+        ))
+    }
+
+    fn size(&self) -> String {
+        let (width, height) = self.pixels();
+        format!("width=\"{}\" height=\"{}\" viewBox=\"0 0 {width} {height}\"", self.width, self.height)
+    }
+
+    /// Shapes as SVG elements, a line each.
+    fn elements(&self, shapes: &[Shape]) -> Result<String, ReportError> {
+        if shapes.is_empty() {
+            return Ok(String::new());
+        }
         let mut document = String::new();
         {
             let area = SVGBackend::with_string(&mut document, self.pixels()).into_drawing_area();
-            self.draw(&area, Target::Svg)?;
+            self.draw(shapes, &area, Target::Svg)?;
         }
         let body = document.split_once('>').map_or("", |(_, body)| body);
-        let (width, height) = self.pixels();
-        let namespace = if inline { "" } else { " xmlns=\"http://www.w3.org/2000/svg\"" };
-        let title = super::super::text::escape(&self.title);
-        Ok(format!(
-            "<svg{namespace} width=\"{}\" height=\"{}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-labelledby=\"{name}-title\">\n\
-             <title id=\"{name}-title\">{title}</title>{body}",
-            self.width,
-            self.height,
-            name = self.name
-        ))
+        let body = body.rsplit_once("</svg>").map_or(body, |(body, _)| body);
+        Ok(body.trim_start_matches('\n').to_owned())
     }
 
     /// The drawing as a PNG file on white.
@@ -217,7 +312,7 @@ impl Scene {
         let mut rgb = vec![255; 3 * width as usize * height as usize];
         {
             let area = BitMapBackend::with_buffer(&mut rgb, (width, height)).into_drawing_area();
-            self.draw(&area, Target::Bitmap)?;
+            self.draw(&self.shapes, &area, Target::Bitmap)?;
         }
         png::encode(&png::shrink(&Picture { width, height, rgb }, PNG_BINNING))
     }
@@ -227,13 +322,18 @@ impl Scene {
         ((self.width.ceil() as u32) * OVERSAMPLING, (self.height.ceil() as u32) * OVERSAMPLING)
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, target: Target) -> Result<(), ReportError> {
+    fn draw<B: DrawingBackend>(
+        &self,
+        shapes: &[Shape],
+        area: &DrawingArea<B, Shift>,
+        target: Target,
+    ) -> Result<(), ReportError> {
         font::register()?;
         let failed = |error: DrawingAreaErrorKind<B::ErrorType>| ReportError::Draw {
             plot: self.name,
             message: error.to_string(),
         };
-        for shape in &self.shapes {
+        for shape in shapes {
             match shape {
                 Shape::Path { points, width, ink } => {
                     let stroke = (width * f64::from(OVERSAMPLING)).round().max(1.0) as u32;
@@ -262,6 +362,25 @@ impl Scene {
             }
         }
         area.present().map_err(failed)
+    }
+}
+
+/// A mark with an invisible disc around it that is easier to hit, and its text.
+fn inline_mark(mark: &Mark, elements: &str) -> String {
+    let scale = f64::from(OVERSAMPLING);
+    let (x, y) = pixel(mark.at);
+    let hit = format!(
+        "<title>{}</title><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" r=\"{:.0}\"/>",
+        escape(&mark.text),
+        mark.radius * scale
+    );
+    match &mark.design {
+        Some(design) => format!(
+            "<a class=\"mark\" href=\"#{}\" data-design=\"{}\">\n{elements}{hit}</a>\n",
+            escape(&design_anchor(design)),
+            escape(design)
+        ),
+        None => format!("<g class=\"mark\" role=\"img\">\n{elements}{hit}</g>\n"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether a view model can be shown: finite numbers, and pictures as large as they say.
 
 use super::super::ReportError;
-use super::{Estimate, Figures, Metric, Picture, StudyView};
+use super::{Estimate, Figures, GalleryPair, Metric, Picture, StudyView};
 
 impl StudyView {
     /// Checks that every number is finite and every picture is as large as it says.
@@ -10,9 +10,11 @@ impl StudyView {
     /// [`ReportError::NotFinite`] and [`ReportError::PictureSize`] name the field.
     pub fn check(&self) -> Result<(), ReportError> {
         finite("confidence", self.confidence)?;
-        for (field, value) in
-            [("limits.psnr_mean_max", self.limits.psnr_mean_max), ("limits.accuracy_min", self.limits.accuracy_min)]
-        {
+        for (field, value) in [
+            ("limits.psnr_mean_max", self.limits.psnr_mean_max),
+            ("limits.psnr_p95_max", self.limits.psnr_p95_max),
+            ("limits.accuracy_min", self.limits.accuracy_min),
+        ] {
             value.map_or(Ok(()), |v| finite(field, v))?;
         }
         if let Some(chosen) = &self.chosen {
@@ -36,6 +38,10 @@ impl StudyView {
         for row in &self.designs {
             check_figures(&format!("design {} measured", row.id), row.measured)?;
             check_figures(&format!("design {} predicted", row.id), row.predicted)?;
+            check_figures(&format!("design {} upper", row.id), row.upper)?;
+            for source in &row.sources {
+                check_figures(&format!("design {} {}", row.id, source.name), Some(source.figures))?;
+            }
             row.probability_feasible
                 .map_or(Ok(()), |p| finite(&format!("design {} probability_feasible", row.id), p))?;
             for (name, quantity) in [("macs", &row.macs), ("bytes", &row.bytes), ("upload", &row.upload)] {
@@ -63,15 +69,30 @@ impl StudyView {
             step.best_feasible.map_or(Ok(()), |v| finite(&field, v))?;
             finite(&field, step.seconds)?;
         }
-        for section in &self.gallery {
+        let of_designs = self.designs.iter().flat_map(|row| &row.pictures);
+        for section in self.gallery.iter().chain(of_designs) {
             for pair in &section.pairs {
-                finite(&format!("gallery {}", section.title), pair.psnr)?;
-                pair.ssim.map_or(Ok(()), |v| finite(&format!("gallery {}", section.title), v))?;
-                pair.original.check(&section.title)?;
-                pair.reconstruction.check(&section.title)?;
+                pair.check(&section.title)?;
+            }
+        }
+        for sample in &self.samples {
+            sample.pair.check(&format!("samples, {}", sample.design))?;
+        }
+        for (index, channel) in self.channels.iter().flat_map(|map| map.channels.iter().enumerate()) {
+            for value in [channel.utility, channel.leakage, channel.fisher[0], channel.fisher[1]] {
+                finite(&format!("channel {index}"), value)?;
             }
         }
         Ok(())
+    }
+}
+
+impl GalleryPair {
+    fn check(&self, section: &str) -> Result<(), ReportError> {
+        finite(&format!("gallery {section}"), self.psnr)?;
+        self.ssim.map_or(Ok(()), |v| finite(&format!("gallery {section}"), v))?;
+        self.original.check(section)?;
+        self.reconstruction.check(section)
     }
 }
 

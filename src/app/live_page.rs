@@ -1,0 +1,177 @@
+//! The page of a study that is running: written anew now and then, from what was measured so far.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::progress::Progress;
+use super::{AppError, read_study, report_view};
+use crate::exec::{Job, Observer};
+use crate::measurement::{DesignId, Evaluation, Metric, Outcome};
+use crate::protocol::Plan;
+use crate::record::{DesignRecord, Record, Standing};
+use crate::report::{self, view};
+use crate::search::{Gain, PredictedFigure};
+use crate::store::StudyReader;
+
+/// Between two pages there is at least this.
+const PAUSE: Duration = Duration::from_secs(20);
+
+/// And at least so many times what a page takes to write.
+const SHARE: u32 = 30;
+
+/// Without news a page is written anew after so many pauses, so that a reader sees that the study goes on.
+const STILL: u32 = 5;
+
+/// Follows a study and writes its page.
+pub(super) struct LivePage<'a> {
+    progress: &'a Progress,
+    /// The study's folder, and that of reports.
+    folders: [PathBuf; 2],
+    /// What is known of the study before anything is measured.
+    outline: Record,
+    plan: Plan,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    designs: BTreeMap<DesignId, DesignRecord>,
+    /// Measurements made, and foreseen.
+    measurements: [usize; 2],
+    seconds: f64,
+    /// Labels of the running measurements, by number.
+    doing: BTreeMap<usize, String>,
+    written: Option<Instant>,
+    /// Whether there is news since then.
+    news: bool,
+    took: Duration,
+    failed: bool,
+}
+
+impl<'a> LivePage<'a> {
+    /// For the study in `folders[0]`, whose report goes to `folders[1]`.
+    pub(super) fn new(progress: &'a Progress, folders: [PathBuf; 2], outline: Record, plan: Plan) -> Self {
+        let measurements = [0, plan.evaluations + plan.verification_seeds];
+        let state = Mutex::new(State { measurements, ..State::default() });
+        Self { progress, folders, outline, plan, state }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the page if the last one is old enough. What goes wrong with it is told once and stops nothing.
+    pub(super) fn write(&self) {
+        let mut state = self.state();
+        let pause = PAUSE.max(state.took * SHARE);
+        let wait = if state.news { pause } else { pause * STILL };
+        if state.written.is_some_and(|written| written.elapsed() < wait) {
+            return;
+        }
+        let start = Instant::now();
+        let live = view::Live {
+            written: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            again: pause.as_secs(),
+            measurements: state.measurements,
+            doing: state.doing.values().cloned().collect::<Vec<_>>().join(" and "),
+        };
+        self.report(&mut state, view::Status::InProgress, Some(live));
+        state.took = start.elapsed();
+        state.written = Some(Instant::now());
+        state.news = false;
+    }
+
+    /// Writes the page of a study that ended without a conclusion, so that nobody waits for more.
+    pub(super) fn stop(&self) {
+        self.report(&mut self.state(), view::Status::Stopped, None);
+    }
+
+    fn report(&self, state: &mut State, status: view::Status, live: Option<view::Live>) {
+        if let Err(error) = self.try_report(state, status, live)
+            && !state.failed
+        {
+            state.failed = true;
+            self.progress.line(&format!("warning: the page of the running study can't be written: {error}"));
+        }
+    }
+
+    fn try_report(&self, state: &State, status: view::Status, live: Option<view::Live>) -> Result<(), AppError> {
+        let [dir, reports] = &self.folders;
+        let reader = StudyReader::open(dir)?;
+        let view = report_view::view(&reader, &self.record(state))?;
+        report::write(&view::StudyView { status, live, ..view }, &read_study::report_folder(dir, reports))?;
+        Ok(())
+    }
+
+    /// The study as far as it is known: no models, no verdicts, and of what was measured the most accurate that is within the budgets.
+    fn record(&self, state: &State) -> Record {
+        let mut designs: Vec<DesignRecord> = state.designs.values().cloned().collect();
+        designs.sort_by(|a, b| (a.split_index, &a.id).cmp(&(b.split_index, &b.id)));
+        let mut record = Record { designs, ..self.outline.clone() };
+        record.provenance.seconds = state.seconds;
+        let accuracy = |d: &DesignRecord| d.expected(Metric::Accuracy).map_or(f64::NEG_INFINITY, |p| p.value);
+        let within = record.designs.iter().filter(|design| record.standing(design) == Standing::Within);
+        let best = within.max_by(|a, b| accuracy(a).total_cmp(&accuracy(b)));
+        record.chosen = best.map(|design| design.id.clone());
+        record
+    }
+
+    /// What a measurement of the search says of its design.
+    fn learn(&self, state: &mut State, job: &Job<'_>, evaluation: &Evaluation) {
+        let new = || DesignRecord::new(job.candidate, Vec::new());
+        if evaluation.fidelity == self.plan.search {
+            let design = state.designs.entry(evaluation.design.clone()).or_insert_with(new);
+            design.add_measured(evaluation);
+            // There are no models yet: what verification will find is expected from the measurement itself.
+            let figure = |m: &crate::measurement::Measurement| PredictedFigure {
+                metric: m.metric,
+                value: m.value,
+                sd: m.std_error,
+            };
+            design.predicted = design.measured.iter().map(figure).collect();
+            design.expect_verification(&Gain::prior(&self.plan), &self.outline.budgets.privacy);
+            design.predicted.clear();
+        } else if Some(evaluation.fidelity) == self.plan.screening {
+            state.designs.entry(evaluation.design.clone()).or_insert_with(new).add_screened(evaluation);
+        }
+    }
+}
+
+impl Observer for LivePage<'_> {
+    fn started(&self, job: &Job<'_>, number: usize, planned: usize) {
+        self.progress.started(job, number, planned);
+        let mut state = self.state();
+        state.measurements[1] = planned;
+        state.news = true;
+        state.doing.insert(number, format!("{} ({} protocol)", job.candidate.id, job.fidelity));
+    }
+
+    fn progress(&self, number: usize, what: &str, done: f64) -> ControlFlow<()> {
+        let flow = self.progress.progress(number, what, done);
+        // A verification takes minutes, within which nothing is settled.
+        self.write();
+        flow
+    }
+
+    fn finished(&self, evaluation: &Evaluation, number: usize, fresh: bool) {
+        self.progress.finished(evaluation, number, fresh);
+        self.state().doing.remove(&number);
+    }
+
+    fn settled(&self, job: &Job<'_>, evaluation: &Evaluation) {
+        let mut state = self.state();
+        state.measurements[0] += 1;
+        state.news = true;
+        if evaluation.from.is_none() {
+            state.seconds += evaluation.seconds;
+        }
+        if matches!(evaluation.outcome, Outcome::Done(_)) {
+            self.learn(&mut state, job, evaluation);
+        }
+        drop(state);
+        self.write();
+    }
+}
