@@ -9,6 +9,9 @@ use crate::units::{Bytes, Latency, Macs};
 /// Bytes of one activation while the local net runs (f32).
 const ACTIVATION_BYTES: u64 = 4;
 
+/// Red, green and blue.
+const IMAGE_CHANNELS: u64 = 3;
+
 /// What one image costs the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Cost {
@@ -18,7 +21,8 @@ pub struct Cost {
     pub parameters: u64,
     /// The parameters' size at the precision of the stored weights.
     pub bytes: Bytes,
-    /// Largest sum of all f32 values that stand in memory at once, when operations run one after the other and activations in place.
+    /// Largest sum of all f32 values that stand in memory at once, when operations run one after the other and activations in place,
+    /// the preparation of the image included.
     pub peak_memory: Bytes,
     /// The features' size at the precision of the upload.
     pub upload_bytes: Bytes,
@@ -52,7 +56,10 @@ impl Cost {
                 // A byte each, a scale and a zero point for each filter, and everything else as it is.
                 WeightsPrecision::Int8 => cost.weights + 5 * cost.filters + 4 * (cost.parameters - cost.weights),
             }),
-            peak_memory: Bytes(cost.peak_values * ACTIVATION_BYTES),
+            // Before the first operation the image is scaled and padded, from one map into another.
+            peak_memory: Bytes(
+                cost.peak_values.max(2 * IMAGE_CHANNELS * (image_side * image_side) as u64) * ACTIVATION_BYTES,
+            ),
             upload_bytes: Bytes(cost.output.len() as u64 * precision.features.bytes()),
             latency: None,
             side: cost.output.height,
