@@ -129,8 +129,8 @@ fn wrapped(name: &str) -> Vec<String> {
     if fits(name) {
         return vec![name.to_owned()];
     }
-    let breaks = name.match_indices(' ').map(|(at, _)| at).filter(|&at| fits(&name[..at]));
-    match breaks.last() {
+    let mut breaks = name.match_indices(' ').map(|(at, _)| at).filter(|&at| fits(&name[..at]));
+    match breaks.next_back() {
         Some(at) => vec![name[..at].to_owned(), font::fitted(&name[at + 1..], SMALL, true, NAME_WIDTH)],
         None => vec![font::fitted(name, SMALL, true, NAME_WIDTH)],
     }
