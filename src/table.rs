@@ -349,7 +349,7 @@ mod tests {
         let word = table.numbers("split").unwrap_err().to_string();
         assert!(word.contains("row 1: \"conv1_1\""), "{word}");
         let missing = table.numbers("dpeth").unwrap_err().to_string();
-        assert!(missing.contains("`dpeth`; there are: split, depth, psnr"), "{missing}");
+        assert!(missing.contains("`dpeth` (did you mean `depth`?); there are: split, depth, psnr"), "{missing}");
     }
 
     #[test]

@@ -7,12 +7,12 @@ use crate::support::{TinySpace, json, stderr};
 /// Copies of the repository's example with other names and, in their conclusions, other contents.
 fn example(space: &TinySpace, name: &str, change: impl Fn(&mut Value)) {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/results/example");
-    std::fs::create_dir_all(space.path(&format!("results/{name}/blobs"))).unwrap();
+    std::fs::create_dir_all(space.path(&format!("results/{name}/blobs"))).expect("the example");
     for file in ["study.json", "journal.jsonl"] {
-        std::fs::copy(format!("{example}/{file}"), space.path(&format!("results/{name}/{file}"))).unwrap();
+        std::fs::copy(format!("{example}/{file}"), space.path(&format!("results/{name}/{file}"))).expect("the example");
     }
-    let conclusion = std::fs::read(format!("{example}/blobs/conclusion.json")).unwrap();
-    let mut conclusion: Value = serde_json::from_slice(&conclusion).unwrap();
+    let conclusion = std::fs::read(format!("{example}/blobs/conclusion.json")).expect("the example");
+    let mut conclusion: Value = serde_json::from_slice(&conclusion).expect("the example");
     change(&mut conclusion);
     space.write(&format!("results/{name}/blobs/conclusion.json"), conclusion.to_string().as_bytes());
 }

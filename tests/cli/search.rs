@@ -147,7 +147,12 @@ fn mistakes_in_a_replays_files_are_named() {
             assert!(message.contains(part), "`{message}` lacks `{part}`");
         }
     };
-    mistake("replay.yaml", "column: psnr", "column: pnsr", &["table.csv", "`pnsr`", "accuracy"]);
+    mistake(
+        "replay.yaml",
+        "column: psnr",
+        "column: pnsr",
+        &["replay.yaml:", "table.csv", "pnsr", "did you mean `psnr`?", "accuracy"],
+    );
     mistake("replay.yaml", "max: 25", "above: 25", &["replay.yaml", "above"]);
     mistake("replay.yaml", "max: 25", "max: .inf", &["constraints.psnr", "finite"]);
     mistake("table.csv", "conv0,1,0,0.54", "conv0,1,0,x", &["table.csv", "`accuracy`", "row 1"]);
