@@ -4,6 +4,8 @@
 //! for squared error and one for structural similarity, and inverts the local net by gradient descent. What it finds is laid
 //! beside what was claimed of the design.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::Attacker;
@@ -28,6 +30,19 @@ pub struct Effort {
     descent: Descent,
     /// Evaluation images that are inverted.
     pub inverted: usize,
+}
+
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { decoder, training, descent, inverted } = self;
+        match decoder {
+            DecoderKind::Reference => write!(f, "the reference protocol's decoder")?,
+            DecoderKind::Strong { width, blocks } => write!(f, "deep decoder of width {width} with {blocks} blocks")?,
+        }
+        let (epochs, steps) = (training.epochs, descent.steps);
+        write!(f, ": {epochs} epochs, doubled up to {} times; ", training.doublings)?;
+        write!(f, "inversion of {inverted} images: {steps} steps, doubled up to {} times", descent.doublings)
+    }
 }
 
 impl Effort {
@@ -350,6 +365,21 @@ fn identified(laboratory: &Laboratory, design: &Design, guess: &ChannelChoice) -
         found_out(&design.channels, guess),
         design.channels.depth()
     )
+}
+
+/// What is to be said where an audit of claims left attacks out that the claims' attacker can mount.
+pub fn left_out(findings: &[Finding], attacker: Attacker) -> Option<String> {
+    let possible: Vec<Attack> = Attack::ALL.into_iter().filter(|attack| attack.is_within(attacker)).collect();
+    let ran = |attack: &Attack| findings.iter().any(|finding| finding.attack == *attack);
+    let missing: Vec<&str> = possible.iter().filter(|attack| !ran(attack)).map(|attack| attack.title()).collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "{} of the {} attacks that the claims are about did not run ({}): this audit does not uphold them; one without `--attacks` runs all",
+            missing.len(),
+            possible.len(),
+            missing.join(", ")
+        )
+    })
 }
 
 /// What the findings of attacks within `attacker`'s means say against the claims, in words.

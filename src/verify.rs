@@ -208,7 +208,8 @@ fn weaknesses<'a>(
         && mean.value < floor + SLACK_DB
     {
         found.push(format!(
-            "the decoder recovers {:.2} dB where the mean image has {floor:.2} dB: it may not have learnt at all",
+            "the decoder recovers {:.2} dB where the mean image has {floor:.2} dB: it may not have learnt at all, which looks like privacy: \
+             nothing can be claimed, keep more channels or allow more effort",
             mean.value
         ));
     }

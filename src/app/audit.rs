@@ -146,6 +146,9 @@ pub(super) fn run(args: &AuditArgs, output: Output) -> Result<u8, AppError> {
             format!("The claims are about an attacker who can't mount this attack: {}.", finding.attack.title())
         });
         let remarks = remarks.into_iter().chain(beyond).collect();
+        if !subject.claims.is_empty() {
+            objections.extend(audit::left_out(&findings, subject.attacker));
+        }
         objections.extend(unsound.clone());
         let id = subject.design.id();
         let gallery = findings.iter().filter_map(pictures).collect();
@@ -159,7 +162,7 @@ pub(super) fn run(args: &AuditArgs, output: Output) -> Result<u8, AppError> {
             cost: space.cost(&split, subject.design.channels.depth())?.into(),
             images: [&laboratory.parts().training, &laboratory.parts().validation, &laboratory.parts().evaluation]
                 .map(|set| set.len()),
-            effort: format!("{effort:?}"),
+            effort: effort.to_string(),
             seed: args.seed,
             device: device.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

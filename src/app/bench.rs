@@ -49,6 +49,7 @@ struct Steps {
 
 pub(super) fn run(args: &BenchArgs, output: Output) -> Result<u8, AppError> {
     let device = setup::machine(&args.machine)?;
+    let lanes = setup::lanes(args.jobs)?;
     if let Some(candidates) = args.candidates {
         return search::run(candidates.max(1), output);
     }
@@ -87,7 +88,6 @@ pub(super) fn run(args: &BenchArgs, output: Output) -> Result<u8, AppError> {
     }
     let features = features(device)?;
     let subsets = subsets_per_minute();
-    let lanes = setup::lanes(args.jobs)?;
     let mut designs = Vec::new();
     for (split, depth) in SPLITS {
         designs.push(designs_per_hour(&all, split, depth, lanes, device)?);

@@ -52,13 +52,15 @@ pub(super) fn run(args: &InitArgs, output: Output) -> Result<u8, AppError> {
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| written(path, source))?;
     }
     let classes = survey.classes().len();
+    let guess = net.guess(args);
     let [(space, _), (budget, _), ..] = &files;
     output.summary(
         "init",
         || json!({ "space": space, "budget": budget, "data": root, "classes": classes, "image_side": side }),
         || {
+            let guess = guess.map_or(String::new(), |guess| format!("beware: {guess}\n"));
             format!(
-                "{}: {classes} classes, images of {side}×{side}\n{} and {} are written; read their comments, then\n  \
+                "{}: {classes} classes, images of {side}×{side}\n{guess}{} and {} are written; read their comments, then\n  \
                  privynet check    {}\n  privynet optimize {}",
                 root.display(),
                 space.display(),

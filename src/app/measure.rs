@@ -140,6 +140,12 @@ pub(super) fn chosen(
                 _ => Some(ChannelChoice::Set((0..depth as u16).collect())),
             };
             let Some(channels) = channels else {
+                if rule.mixing().is_some() && !laboratory.backbone().layer(split)?.mixable {
+                    let problem = format!(
+                        "{split} is no convolution: only one can be made to compute combinations of its channels"
+                    );
+                    return Err(AppError::Flag { flag: "selection", value: rule.to_string(), problem });
+                }
                 let problem = format!("`{rule}` picks among fewer channels than that at {split}");
                 return Err(AppError::Flag { flag: "depth", value: depth.to_string(), problem });
             };

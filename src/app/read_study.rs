@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::live::Live;
 use super::output::emit;
 use super::report_view;
 use super::{AppError, Output, exit};
@@ -64,8 +65,12 @@ pub(super) fn conclusion(dir: &Path) -> Option<Record> {
 pub(super) fn open(dir: &Path) -> Result<(StudyReader, Record), AppError> {
     let reader = StudyReader::open(dir)?;
     let problem = |problem: &str| AppError::Study { path: dir.to_owned(), problem: problem.to_owned() };
-    let bytes = reader.load_blob(RECORD_FILE)?.ok_or_else(|| {
-        problem("the study has no conclusion yet: run its `privynet optimize` command to the end (it resumes)")
+    let bytes = reader.load_blob(RECORD_FILE)?.ok_or_else(|| match Live::read(dir).is_some_and(|live| live.is_believable()) {
+        true => problem(&format!(
+            "the study is still running: `privynet watch {}` follows it, and its page shows what was measured so far",
+            dir.file_name().unwrap_or_default().display()
+        )),
+        false => problem("the study has no conclusion yet: run its `privynet optimize` command to the end (it resumes)"),
     })?;
     let unreadable = |error: serde_json::Error| {
         problem(&format!("its conclusion can't be read ({error}): run `privynet optimize` again"))
@@ -110,10 +115,15 @@ pub(super) fn show(args: &ShowArgs, output: Output) -> Result<u8, AppError> {
     };
     let mut designs: Vec<&DesignRecord> = record.designs.iter().filter(known).collect();
     if args.pareto {
+        // What verification refuted is no choice; what was chosen is shown, whatever others are expected to reach.
+        designs.retain(|d| record.verdict(&d.id).is_none_or(|verdict| verdict.holds));
+        let chosen = designs.iter().copied().find(|d| record.chosen.as_ref() == Some(&d.id));
         let value = |d, metric| record.on_verification_scale(d, metric).map_or(f64::NAN, |(value, _)| value);
         let points: Vec<(f64, f64)> =
             designs.iter().map(|&d| (value(d, Metric::Accuracy), value(d, Metric::PsnrMean))).collect();
-        designs = pareto_front(&points).into_iter().map(|i| designs[i]).collect();
+        let front = pareto_front(&points).into_iter().map(|i| designs[i]);
+        let others = front.filter(|d| chosen.is_none_or(|chosen| chosen.id != d.id));
+        designs = chosen.into_iter().chain(others).collect();
     } else {
         designs.sort_by_key(|d| d.order);
     }

@@ -231,10 +231,13 @@ pub(super) fn workload(assets: &Assets, cost: &Cost, depth: usize) -> Workload {
     }
 }
 
-/// Starts the thread pool and parses the device.
+/// Starts the thread pool and parses the device, which must be there.
 pub(super) fn machine(args: &MachineArgs) -> Result<Device, AppError> {
     threads(args.threads)?;
-    Ok(args.device.parse()?)
+    let device: Device = args.device.parse()?;
+    // Before anything is written that names it.
+    device.check()?;
+    Ok(device)
 }
 
 /// Starts the thread pool.

@@ -138,7 +138,7 @@ pub enum BackboneError {
     /// A tensor is not in the file.
     #[error(
         "the weights `{}` have no tensor `{tensor}` (found: {found}): use a file with the layers up to \
-         the deepest split",
+         the deepest split, or name the architecture that it is of",
         path.display()
     )]
     MissingTensor {

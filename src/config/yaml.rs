@@ -36,6 +36,10 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<(T, String), Conf
 
 /// The YAML file beside `path` whose name comes closest.
 fn beside(path: &Path) -> String {
+    if path.exists() {
+        // It is there, and something else is wrong.
+        return String::new();
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

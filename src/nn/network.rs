@@ -10,6 +10,7 @@ use super::loss::Target;
 use super::optim::{Adam, Step};
 use super::params::Params;
 use super::spec::{NetSpec, Shape};
+use super::tensors::open;
 
 /// Where a net runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -33,7 +34,7 @@ impl fmt::Display for Device {
 impl FromStr for Device {
     type Err = NnError;
 
-    /// `cpu`, `cuda` (the first one) or `cuda:INDEX`. Whether the device exists is found out by [`build`].
+    /// `cpu`, `cuda` (the first one) or `cuda:INDEX`. Whether the device exists is found out by [`Device::check`].
     fn from_str(text: &str) -> Result<Self, NnError> {
         let device = match text {
             "cpu" => Some(Device::Cpu),
@@ -44,6 +45,16 @@ impl FromStr for Device {
             device: text.to_owned(),
             reason: "unknown; write `cpu`, `cuda` or `cuda:INDEX`".to_owned(),
         })
+    }
+}
+
+impl Device {
+    /// Whether this binary and machine have it.
+    ///
+    /// # Errors
+    /// [`NnError::Device`].
+    pub fn check(self) -> Result<(), NnError> {
+        open(self).map(|_| ())
     }
 }
 

@@ -272,7 +272,7 @@ pub(super) fn answer(view: &StudyView) -> String {
     let at_most = chosen.upper.and_then(|upper| upper.psnr_mean);
     let at_most = at_most.map_or(String::new(), |e| {
         let limit = append_unit(Metric::PsnrMean.number(e.value), Metric::PsnrMean.unit());
-        format!(", and at most {limit} with sixteen times the training")
+        format!(", and at most {limit} once sixteen times the training and the draw of the images are allowed for")
     });
     match view.status {
         Status::Verified => format!(

@@ -77,8 +77,9 @@ pub enum StoreError {
     },
     /// The folder holds a study of other inputs.
     #[error(
-        "{dir} holds another study ({stored}, this one is {requested}): its {} differ{}; choose another folder with \
-         --results, another `name:` in the budget, or restore what changed",
+        "{dir} holds another study ({stored}, this one is {requested}): its {} differ{}; give this one another \
+         `name:` in the budget (what the other measured is adopted where it serves), another folder with --results, or restore what \
+         changed",
         Names(differing), if differing.len() == 1 { "s" } else { "" }
     )]
     OtherStudy {

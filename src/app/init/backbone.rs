@@ -38,6 +38,10 @@ impl Proposal {
         let mut file = BackboneFile { architecture: None, weights, preprocess: None, reversed_colours: false };
         let mut preprocess = None;
         if file.is_onnx() {
+            if let Some(name) = &args.architecture {
+                let problem = "is for safetensors: an .onnx file brings its own architecture".to_owned();
+                return Err(AppError::Flag { flag: "architecture", value: name.clone(), problem });
+            }
             let entry = args.preprocess.unwrap_or_else(|| match onnx::read(&file.weights).map(|net| net.layout) {
                 Ok(onnx::Layout::ChannelsLast) => PreprocessName::Unit,
                 _ => PreprocessName::Imagenet,
@@ -72,6 +76,16 @@ impl Proposal {
             return Err(AppError::Flag { flag: "backbone", value: file.weights.display().to_string(), problem });
         }
         Ok(Self { file, preprocess, architecture, splits })
+    }
+
+    /// What the user should know of the net: how its images are taken to have been prepared, where the file doesn't say and he
+    /// didn't either.
+    pub(super) fn guess(&self, args: &InitArgs) -> Option<String> {
+        let name = self.preprocess.filter(|_| args.preprocess.is_none())?.name();
+        Some(format!(
+            "an .onnx file doesn't say how images were prepared in its training: `{name}` is a guess, a wrong one costs accuracy; \
+             set `preprocess:` or --preprocess"
+        ))
     }
 
     /// The space's `backbone` and `splits`.
