@@ -12,6 +12,7 @@ use crate::cli::CompareArgs;
 use crate::measurement::Metric;
 use crate::record::{DesignRecord, Record};
 use crate::report::{self, ComparedPoint, ComparedStudy, Comparison};
+use crate::search::Status;
 use crate::solver::pareto_front;
 use crate::units::{Bytes, Macs};
 
@@ -78,14 +79,20 @@ impl Subject {
                 Some((design, value(Metric::Accuracy)?, value(Metric::PsnrMean)?))
             })
             .collect();
-        let plane: Vec<(f64, f64)> = known.iter().map(|&(_, accuracy, psnr)| (accuracy, psnr)).collect();
-        let front = pareto_front(&plane);
+        // What verification refuted, or left without an upper limit, is no choice.
+        let open: Vec<usize> = (0..known.len())
+            .filter(|&at| record.verdict(&known[at].0.id).is_none_or(|verdict| verdict.holds))
+            .collect();
+        let plane: Vec<(f64, f64)> = open.iter().map(|&at| (known[at].1, known[at].2)).collect();
+        let front: Vec<usize> = pareto_front(&plane).into_iter().map(|at| open[at]).collect();
+        let answered = record.status == Status::Verified;
         let point = |(index, &(design, accuracy, psnr_mean)): (usize, &(&DesignRecord, f64, f64))| ComparedPoint {
             design: design.id.to_string(),
             accuracy,
             psnr_mean,
             on_front: front.contains(&index),
-            chosen: record.chosen.as_ref() == Some(&design.id),
+            verified: record.verdict(&design.id).is_some_and(|verdict| verdict.holds),
+            chosen: answered && record.chosen.as_ref() == Some(&design.id),
         };
         known.iter().enumerate().map(point).collect()
     }

@@ -14,7 +14,7 @@ use crate::protocol::Plan;
 use crate::record::{DesignRecord, Record, Standing};
 use crate::report::{self, view};
 use crate::search::{Gain, PredictedFigure};
-use crate::store::StudyReader;
+use crate::store::{Event, StudyReader, Verdict};
 
 /// Between two pages there is at least this.
 const PAUSE: Duration = Duration::from_secs(20);
@@ -101,19 +101,24 @@ impl<'a> LivePage<'a> {
     fn try_report(&self, state: &State, status: view::Status, live: Option<view::Live>) -> Result<(), AppError> {
         let [dir, reports] = &self.folders;
         let reader = StudyReader::open(dir)?;
-        let view = report_view::view(&reader, &self.record(state))?;
+        let view = report_view::view(&reader, &self.record(state, reader.events()))?;
         report::write(&view::StudyView { status, live, ..view }, &read_study::report_folder(dir, reports))?;
         Ok(())
     }
 
     /// The study as far as it is known: no models, no verdicts, and of what was measured the most accurate that is within the budgets.
-    fn record(&self, state: &State) -> Record {
+    fn record(&self, state: &State, events: &[Event]) -> Record {
         let mut designs: Vec<DesignRecord> = state.designs.values().cloned().collect();
         designs.sort_by(|a, b| (a.split_index, &a.id).cmp(&(b.split_index, &b.id)));
         let mut record = Record { designs, ..self.outline.clone() };
         record.provenance.seconds = state.seconds;
         let accuracy = |d: &DesignRecord| d.expected(Metric::Accuracy).map_or(f64::NEG_INFINITY, |p| p.value);
-        let within = record.designs.iter().filter(|design| record.standing(design) == Standing::Within);
+        let refuted = |design: &DesignRecord| {
+            events.iter().any(|event| {
+                matches!(event, Event::Verification(found) if found.design == design.id && found.verdict != Verdict::Verified)
+            })
+        };
+        let within = record.designs.iter().filter(|d| record.standing(d) == Standing::Within && !refuted(d));
         let best = within.max_by(|a, b| accuracy(a).total_cmp(&accuracy(b)));
         record.chosen = best.map(|design| design.id.clone());
         record

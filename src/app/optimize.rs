@@ -119,8 +119,14 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
         }
         let mut findings = found?;
         // Figures of an instrument that is not sound are nothing to rely on.
-        if !unsound.is_empty() && findings.status == Status::Verified {
-            findings.status = Status::Unverified;
+        if !unsound.is_empty() {
+            if findings.status == Status::Verified {
+                findings.status = Status::Unverified;
+            }
+            for verdict in &mut findings.verdicts {
+                verdict.holds = false;
+                verdict.objections.extend(unsound.iter().cloned());
+            }
         }
         findings.warnings.extend(unsound);
         let seconds = executor.spent_seconds();
@@ -185,7 +191,9 @@ fn plan(budget: &BudgetFile, candidates: usize) -> Plan {
 /// Hashes of what determines a study's figures. Paths are not in them: the same files elsewhere are the same study.
 fn inputs(budget: &BudgetFile, assets: &Assets, provenance: &Provenance) -> Inputs {
     let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
-    let protocols = hash(&format!("{} on {}", Plan::of(budget.effort.level).fingerprint(), provenance.device));
+    // What verification measures of mixes: it was the mix of the layer's features once.
+    const MIXES: &str = "mixes as uploaded";
+    let protocols = hash(&format!("{} on {}, {MIXES}", Plan::of(budget.effort.level).fingerprint(), provenance.device));
     // Another device's profile admits other designs.
     let budget = match &assets.profile {
         Some(profile) => format!("{}{}", budget.text, profile.text),

@@ -201,6 +201,7 @@ fn budgets(record: &Record) -> Vec<view::BudgetBar> {
                     name: name.to_owned(),
                     limit: quantity(limit, show),
                     used: Some(quantity(used, show)),
+                    known: view::Known::Exact,
                     spare: None,
                 })
                 .collect()
@@ -214,18 +215,26 @@ fn budgets(record: &Record) -> Vec<view::BudgetBar> {
         };
         let shown = |value: f64| view::Quantity { value: value - nothing, text: bound.metric.text(value) };
         let figure = record.chosen_verdict().and_then(|v| v.figure(bound.metric));
-        let used = figure
-            .map(|f| f.upper.unwrap_or(f.value))
-            .or_else(|| chosen.and_then(|d| Some(d.expected(bound.metric)?.value)));
+        let expected = chosen.and_then(|d| Some(d.expected(bound.metric)?.value));
+        let (used, known) = match figure.map(|f| (f.upper, f.value)) {
+            Some((Some(upper), _)) => (Some(upper), view::Known::Upper),
+            Some((None, reached)) => (Some(reached), view::Known::AtLeast),
+            None => (expected, view::Known::Expected),
+        };
         let left = |used: f64| {
             let text = bound.metric.text((bound.limit - used).abs());
-            if used <= bound.limit { format!("{text} to spare") } else { format!("{text} over") }
+            match (used <= bound.limit, known) {
+                (false, _) => format!("{text} over"),
+                (true, view::Known::AtLeast) => "no upper limit was found".to_owned(),
+                (true, _) => format!("{text} to spare"),
+            }
         };
         let name = FIGURES.iter().find(|(metric, _)| *metric == bound.metric).map(|(_, shown)| shown.title());
         bars.push(view::BudgetBar {
             name: name.map_or_else(|| bound.metric.to_string(), str::to_owned),
             limit: shown(bound.limit),
             used: used.map(shown),
+            known,
             spare: used.map(left),
         });
     }

@@ -98,9 +98,9 @@ pub fn write_audit(view: &AuditView, dir: &Path) -> Result<PathBuf, ReportError>
 
 fn html(view: &AuditView) -> Result<String, ReportError> {
     let badge = match (view.claims.is_empty(), view.objections.is_empty()) {
-        (_, false) => ("unverified", "objections"),
-        (true, true) => ("progress", "no claims"),
-        (false, true) => ("verified", "claims stand"),
+        (_, false) => ("poor", "objections"),
+        (true, true) => ("fair", "no claims"),
+        (false, true) => ("good", "claims stand"),
     };
     let answer = page::section(
         "answer",

@@ -42,7 +42,9 @@ pub struct ComparedPoint {
     pub psnr_mean: f64,
     /// Whether no other design of its study beats it in both.
     pub on_front: bool,
-    /// Whether it is its study's answer.
+    /// Whether verification found the figures; else they are expected.
+    pub verified: bool,
+    /// Whether it is its study's verified answer.
     pub chosen: bool,
 }
 
@@ -76,8 +78,7 @@ fn html(comparison: &Comparison, svg: &str) -> String {
     let columns: Vec<&str> = std::iter::once("Study").chain(comparison.columns.iter().copied()).collect();
     let rows = comparison.studies.iter().map(|study| [vec![study.name.clone()], study.cells.clone()].concat());
     let caption = "Leakage is the upper limit that verification found or, marked ~, is expected to find: no claim.";
-    let badge =
-        if comparison.warnings.is_empty() { ("verified", "comparable") } else { ("unverified", "not comparable") };
+    let badge = if comparison.warnings.is_empty() { ("good", "comparable") } else { ("fair", "not comparable") };
     let figure = format!(
         "<figure>\n<div class=\"scroll plot\" tabindex=\"0\" role=\"group\" aria-label=\"{}\">\n{svg}</div>\n<figcaption>{} <span \
          class=\"files\"><a href=\"compare.svg\">SVG</a> <a href=\"compare.png\">PNG</a></span></figcaption>\n</figure>\n",
@@ -108,6 +109,7 @@ mod tests {
             accuracy: 0.5 + 0.1 * at,
             psnr_mean: psnr + at,
             on_front,
+            verified: at == 1.0,
             chosen: at == 1.0,
         };
         let points = vec![point(0.0, true), point(1.0, true), point(2.0, false)];

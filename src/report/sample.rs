@@ -329,6 +329,7 @@ fn budgets(best: &DesignRow) -> Vec<BudgetBar> {
         name: name.to_owned(),
         limit: quantity(limit, format!("{limit} dB")),
         used: Some(quantity(used, format!("{used:.2} dB"))),
+        known: Known::Upper,
         spare: Some(format!("{:.2} dB to spare", limit - used)),
     };
     vec![
@@ -336,12 +337,14 @@ fn budgets(best: &DesignRow) -> Vec<BudgetBar> {
             name: "compute".into(),
             limit: quantity(60e6, "60 MMAC".into()),
             used: Some(best.macs.clone()),
+            known: Known::Exact,
             spare: None,
         },
         BudgetBar {
             name: "storage".into(),
             limit: quantity(1000.0 * 1024.0, "1000 KiB".into()),
             used: Some(best.bytes.clone()),
+            known: Known::Exact,
             spare: None,
         },
         noisy("PSNR mean", LIMIT_PSNR, figure(Metric::PsnrMean)),

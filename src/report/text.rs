@@ -139,7 +139,7 @@ pub(super) fn shown(row: &DesignRow, metric: Metric) -> Option<String> {
     if let Some(upper) = row.upper.and_then(|figures| figures.get(metric)) {
         return Some(format!("≤ {}", metric.number(upper.value)));
     }
-    let tilde = if row.known_by.is_verification() { "" } else { "~" };
+    let tilde = if row.is_verified_figure(metric) { "" } else { "~" };
     row.best(metric).map(|(estimate, _)| format!("{tilde}{}", metric.number_with_error(estimate)))
 }
 

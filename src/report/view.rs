@@ -217,8 +217,35 @@ pub struct BudgetBar {
     pub limit: Quantity,
     /// What the chosen design uses; `None` where nothing is chosen or known.
     pub used: Option<Quantity>,
+    /// How that is known.
+    pub known: Known,
     /// What is left to the limit, in words, where a share of the limit means little: `1.2 dB to spare`.
     pub spare: Option<String>,
+}
+
+/// How the use of a budget is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Known {
+    /// It was counted.
+    Exact,
+    /// It is the upper limit that verification found.
+    Upper,
+    /// Verification's attacks reached it, and could have reached more: there is no upper limit.
+    AtLeast,
+    /// Nobody verified it.
+    Expected,
+}
+
+impl Known {
+    /// What stands before a value that is known so.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Exact => "",
+            Self::Upper => "≤ ",
+            Self::AtLeast => "≥ ",
+            Self::Expected => "~",
+        }
+    }
 }
 
 impl BudgetBar {

@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::Look;
+use crate::app::live::Live;
 use crate::app::progress::{Running, figures};
 use crate::measurement::{Evaluation, Metric, Outcome};
 use crate::solver::pareto_front;
-use crate::store::{Event, StudyReader};
+use crate::store::{Event, StudyReader, Verdict};
 use crate::units::Duration;
 
 /// Events that a screen shows.
@@ -38,10 +39,15 @@ fn searched(look: &Look) -> Vec<Searched<'_>> {
     evaluations.filter(|evaluation| !evaluation.fidelity.name().ends_with("verification")).filter_map(of).collect()
 }
 
-/// Whether short trainings find a design within the bounds that are known.
+/// Whether short trainings find a design within the bounds, which a running study tells, and verification did not refute it.
 fn within(look: &Look, evaluation: &Evaluation) -> bool {
-    let bounds = look.live.as_ref().map_or(&[][..], |live| &live.bounds);
-    bounds.iter().all(|bound| figure(evaluation, bound.metric).is_none_or(|value| value <= bound.limit))
+    let refuted = look.events.iter().any(
+        |event| matches!(event, Event::Verification(found) if found.design == evaluation.design && found.verdict != Verdict::Verified),
+    );
+    let kept = |live: &Live| {
+        live.bounds.iter().all(|bound| figure(evaluation, bound.metric).is_some_and(|value| value <= bound.limit))
+    };
+    !refuted && look.live.as_ref().is_some_and(kept)
 }
 
 /// The most accurate design so far of those within the bounds.

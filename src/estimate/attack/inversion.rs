@@ -264,9 +264,10 @@ impl Estimator for InversionAttack<'_> {
             descender.descend(&mut scored, &unknown, cycle, &tell).map_err(halted)?;
             done += cycle.steps;
         }
-        // A descent that gains nothing on the decoder has ended, too.
+        // A descent that gains nothing on the decoder has ended, too; one that gains nothing on grey is stuck there.
         let curve = &route.curve;
-        let left = if curve.is_flat() { Some(curve.left_to_gain().unwrap_or(0.0)) } else { curve.left_to_gain() };
+        let ended = curve.is_flat() && self.start.is_some();
+        let left = curve.left_to_gain().or_else(|| ended.then_some(0.0));
         let originals = bench.scored_images();
         let scores = Scores::new(&scored, &originals, self.laboratory)?;
         let mut measurements = scores.rows(request, bench.scored_labels())?;

@@ -6,6 +6,9 @@ use crate::nn::Shape;
 /// Largest number of values of one map: what an image of 4096×4096 has in 64 channels.
 const MOST_VALUES: usize = 1 << 30;
 
+/// By how much windows may exceed twice the side of their map.
+const MOST_REACH: usize = 64;
+
 /// Where windows lie along one side of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::nn) struct Windows {
@@ -25,7 +28,12 @@ impl Padding {
         [kernel, stride, dilation]: [usize; 3],
         ceil: bool,
     ) -> Result<Windows, String> {
-        let extent = (kernel - 1) * dilation + 1;
+        let far = || format!("windows of {kernel} positions, {dilation} apart, are too large for a side of {size}");
+        let extent = (kernel - 1).checked_mul(dilation).and_then(|reach| reach.checked_add(1)).ok_or_else(far)?;
+        // What is laid around a map is memory: no file may ask for more of it than a net that means it.
+        if extent > 2 * size + MOST_REACH {
+            return Err(far());
+        }
         let same = || {
             let count = size.div_ceil(stride);
             let missing = ((count - 1) * stride + extent).saturating_sub(size);
@@ -39,6 +47,9 @@ impl Padding {
                 (more, less)
             }
         };
+        if before > extent || behind > extent + stride {
+            return Err(format!("a border of {before} and {behind} is wider than its windows of {extent}"));
+        }
         let Some(room) = (before + size + behind).checked_sub(extent) else {
             return Err(format!("a window of {extent} is larger than {size} with its border"));
         };

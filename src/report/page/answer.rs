@@ -1,7 +1,7 @@
 //! The answer: one sentence, the figures that it rests on beside their limits, and what must be known of it.
 
 use super::super::text::{self, escape, fixed};
-use super::super::view::{BudgetBar, Chosen, Live, Metric, StudyView};
+use super::super::view::{BudgetBar, Chosen, Known, Live, Metric, Status, StudyView};
 use super::{list, paragraph, warnings};
 
 pub(super) fn section(view: &StudyView) -> String {
@@ -37,38 +37,63 @@ fn live(live: &Live) -> String {
 fn tiles(view: &StudyView, chosen: &Chosen) -> String {
     let verified = chosen.verified.is_some();
     let accuracy = chosen.verified.or(chosen.expected).and_then(|figures| figures.accuracy).map(|accuracy| {
-        let note = if verified { "of unseen images, verified" } else { "of unseen images, as expected" };
+        let note = match (verified, view.status) {
+            (true, Status::Verified) => "of unseen images, verified",
+            (true, _) => "of unseen images, by verification's trainings",
+            (false, _) => "of unseen images, as expected",
+        };
         let tilde = if verified { "" } else { "~" };
         tile("Accuracy", &format!("{tilde}{}", Metric::Accuracy.with_unit(accuracy)), note, "")
     });
-    let bars = view.budgets.iter().map(|bar| budget(bar, verified));
+    let bars = view.budgets.iter().map(budget);
     let tiles: String = accuracy.into_iter().chain(bars).collect();
     format!("<dl class=\"tiles\">\n{tiles}</dl>\n")
 }
 
-fn budget(bar: &BudgetBar, verified: bool) -> String {
+fn budget(bar: &BudgetBar) -> String {
     let Some(used) = &bar.used else {
         return tile(&bar.name, "–", &format!("limit {}", bar.limit.text), "");
     };
     let fraction = bar.fraction(used);
     let (sign, class) = match fraction {
         Some(fraction) if fraction > 1.0 => ("✘", "poor"),
-        Some(_) => ("✔", "good"),
-        None => ("", ""),
+        Some(_) if matches!(bar.known, Known::Exact | Known::Upper) => ("✔", "good"),
+        // Nothing vouches for it.
+        _ => ("", ""),
     };
     let left = fraction.map(|fraction| format!("{}\u{a0}% used", fixed(100.0 * fraction, 0)));
     let left = bar.spare.clone().or(left).map_or(String::new(), |left| format!(": {left}"));
     let note = format!("{sign} limit {}{left}", bar.limit.text.replace(' ', "\u{a0}"));
-    // Costs are exact; leakage is an upper limit, from verification or as it is expected.
-    let value = match (&bar.spare, verified) {
-        (None, _) => used.text.clone(),
-        (Some(_), true) => format!("≤ {}", used.text),
-        (Some(_), false) => format!("~{}", used.text),
-    };
+    let value = format!("{}{}", bar.known.mark(), used.text);
     tile(&bar.name, &value, note.trim(), class)
 }
 
 fn tile(name: &str, value: &str, note: &str, class: &str) -> String {
     let (name, value, note) = (escape(name), escape(value), escape(note));
     format!("<div><dt>{name}</dt><dd><strong>{value}</strong><span class=\"{class}\">{note}</span></dd></div>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::view::Quantity;
+    use super::*;
+
+    #[test]
+    fn only_what_verification_bounds_is_ticked() {
+        let shown = |used: f64, known| {
+            let quantity = |value: f64| Quantity { value, text: format!("{value} dB") };
+            budget(&BudgetBar {
+                name: "PSNR".to_owned(),
+                limit: quantity(24.0),
+                used: Some(quantity(used)),
+                known,
+                spare: Some("left".to_owned()),
+            })
+        };
+        assert!(shown(22.0, Known::Upper).contains("≤ 22 dB") && shown(22.0, Known::Upper).contains('✔'));
+        // An attack that did not end found a lower limit of the leakage.
+        assert!(shown(21.0, Known::AtLeast).contains("≥ 21 dB") && !shown(21.0, Known::AtLeast).contains('✔'));
+        assert!(shown(21.0, Known::Expected).contains("~21 dB") && !shown(21.0, Known::Expected).contains('✔'));
+        assert!(shown(25.0, Known::AtLeast).contains('✘'));
+    }
 }

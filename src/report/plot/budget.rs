@@ -68,5 +68,5 @@ fn note(bar: &BudgetBar) -> String {
     };
     let share = bar.fraction(used).map(|f| format!("{} %", fixed(f * 100.0, 0)));
     let share = bar.spare.clone().or(share).map_or(String::new(), |share| format!(" ({share})"));
-    format!("{} of {}{share}", used.text, bar.limit.text)
+    format!("{}{} of {}{share}", bar.known.mark(), used.text, bar.limit.text)
 }

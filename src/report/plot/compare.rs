@@ -44,10 +44,11 @@ pub(in super::super) fn draw(comparison: &Comparison) -> Scene {
         }
         for (point, &at) in study.points.iter().zip(&at) {
             let text = format!(
-                "{} of {}: accuracy {:.1} %, mean PSNR {:.2} dB",
+                "{} of {}: accuracy {:.1} %, mean PSNR {} {:.2} dB",
                 point.design,
                 study.name,
                 100.0 * point.accuracy,
+                if point.verified { "verified to be at most" } else { "expected to be" },
                 point.psnr_mean
             );
             // The page tells of no single designs.

@@ -51,7 +51,11 @@ impl Grid {
             let figures = row.measured.or(row.predicted)?;
             Some(Cell {
                 design: row.id.clone(),
-                known_by: row.known_by,
+                // The marks stand for both maps.
+                known_by: match row.is_verified_figure(Metric::PsnrMean) || !row.known_by.is_verification() {
+                    true => row.known_by,
+                    false => KnownBy::Measured,
+                },
                 tip: tip(row),
                 accuracy: figures.accuracy,
                 psnr_mean: figures.psnr_mean,

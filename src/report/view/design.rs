@@ -105,6 +105,13 @@ impl DesignRow {
         measured.or_else(|| self.predicted.and_then(|figures| figures.get(metric)).map(|e| (e, false)))
     }
 
+    /// Whether the figure of a metric is verification's: of a leakage that verification extends, only where it found an upper limit.
+    pub fn is_verified_figure(&self, metric: Metric) -> bool {
+        let extended = matches!(metric, Metric::PsnrMean | Metric::PsnrP95 | Metric::SsimMean);
+        let bounded = || self.upper.and_then(|figures| figures.get(metric)).is_some();
+        self.known_by.is_verification() && (!extended || bounded())
+    }
+
     /// The image that the attacker recovers best, of the pictures that there are.
     pub fn most_exposed(&self) -> Option<&GalleryPair> {
         let pairs = self.pictures.iter().flat_map(|section| &section.pairs);

@@ -70,6 +70,11 @@ fn graphs() -> Vec<Graph> {
                 shaped(4, 4, 1, [1, 1], 1, explicit([1; 4]), 8),
             ],
         ),
+        // A stride that leaves the last row over, without a border.
+        chain(
+            3,
+            vec![shaped(3, 5, 1, [1, 1], 2, explicit([0; 4]), 24), shaped(5, 4, 1, [2, 2], 3, explicit([0; 4]), 25)],
+        ),
         // The layers that Winograd's kernels take.
         chain(
             3,
@@ -252,4 +257,19 @@ fn what_has_no_kernel_is_left_to_candle() {
     assert!(none(Op::Flatten { channels_last: false }));
     assert!(none(shaped(4, 4, 2, [3, 3], 1, explicit([1; 4]), 1)));
     assert!(!none(conv(4, 4, 1)));
+}
+
+#[test]
+fn borders_that_no_net_means_are_refused() {
+    let wide = |dilation, padding| {
+        let op = shaped(4, 4, 4, [3, 3], 1, padding, 1);
+        let op = match op {
+            Op::Conv(conv) => Op::Conv(Conv { dilation, ..conv }),
+            other => other,
+        };
+        chain(4, vec![op]).cost(SIDE, SIDE).is_err()
+    };
+    assert!(wide(1 << 20, Padding::SameUpper) && wide(usize::MAX / 2, Padding::SameLower));
+    assert!(wide(1, explicit([1000; 4])));
+    assert!(!wide(4, Padding::SameUpper) && !wide(1, explicit([2; 4])));
 }

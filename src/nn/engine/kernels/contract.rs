@@ -196,7 +196,7 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
                         output += factor * (to.row() - width * to.pixel());
                         if y == height {
                             y = 0;
-                            input += from.image() - height * stride * from.row();
+                            input = input + from.image() - height * stride * from.row();
                             output += to.image() - height * factor * to.row();
                         }
                     }
