@@ -377,7 +377,7 @@ pub fn left_out(findings: &[Finding], attacker: Attacker) -> Option<String> {
             "{} of the {} attacks that the claims are about did not run ({}): this audit does not uphold them; one without `--attacks` runs all",
             missing.len(),
             possible.len(),
-            missing.join(", ")
+            missing.join("; ")
         )
     })
 }
