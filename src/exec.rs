@@ -42,9 +42,7 @@ pub trait Observer: Sync {
     /// A job proceeds: `what` is a short label, `done` a fraction of it in [0, 1]. `Break` interrupts the study.
     fn progress(&self, number: usize, what: &str, done: f64) -> ControlFlow<()>;
     /// A job ended, or its result was found in the journal (`fresh` is false).
-    fn finished(&self, evaluation: &Evaluation, number: usize, fresh: bool);
-    /// After [`finished`](Self::finished): which job it was that has this result.
-    fn settled(&self, _job: &Job<'_>, _evaluation: &Evaluation) {}
+    fn finished(&self, job: &Job<'_>, evaluation: &Evaluation, number: usize, fresh: bool);
 }
 
 /// Why a study can't go on.
@@ -163,8 +161,7 @@ impl<'a> Executor<'a> {
             let number = self.jobs + 1 + index;
             match self.found(job) {
                 Some(evaluation) => {
-                    self.observer.finished(&evaluation, number, false);
-                    self.observer.settled(job, &evaluation);
+                    self.observer.finished(job, &evaluation, number, false);
                     results[index] = Some(evaluation);
                 }
                 None => pending.push(Pending { index, number, job }),
@@ -209,8 +206,7 @@ impl<'a> Executor<'a> {
         ledger.asked_seconds += evaluation.seconds;
         ledger.known.insert((evaluation.design.clone(), evaluation.fidelity, evaluation.seed), evaluation.clone());
         drop(ledger);
-        self.observer.finished(&evaluation, number, true);
-        self.observer.settled(job, &evaluation);
+        self.observer.finished(job, &evaluation, number, true);
         Ok(evaluation)
     }
 

@@ -16,38 +16,7 @@
 //! One way only: nothing upstream imports downstream. The loop "measure → model → propose → measure" belongs to
 //! [`search`], which calls the others and computes nothing itself.
 //!
-//! # In twenty lines
-//!
-//! What a linear map recovers of one design's features, and what the design costs, on the repository's own images and weights:
-//!
-//! ```
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use privynet::{backbone::Backbone, config::SpaceFile, data, nn::Device, protocol::Protocol, space::Space};
-//! use privynet::estimate::{Estimator, Laboratory, LinearAttack, Request, Unwatched};
-//! use privynet::{features::FeatureCache, measurement::Fidelity, space::Design};
-//!
-//! let mut file = SpaceFile::read("spaces/fashion-mnist-vgg16/space.yaml".as_ref(), None, None)?;
-//! for part in [&mut file.data.training, &mut file.data.validation, &mut file.data.evaluation] {
-//!     part.as_mut().expect("this space names its parts").per_class = Some(20); // a taste: all images where absent
-//! }
-//! let parts = data::load(&file.parts())?;
-//! let space = Space::new(&file, file.architecture()?, Some(parts.evaluation.side()))?;
-//! let net = Backbone::load(&file.backbone.file(), "conv2_1")?;
-//! let lab = Laboratory::new(parts, net, FeatureCache::new(std::env::temp_dir().join("privynet-example")), Device::Cpu);
-//! lab.prepare(&["conv2_1"], &false.into(), &mut |_| {})?;
-//! let known = lab.insight("conv2_1", space.selections(), 4)?;
-//! let channels = space.selections()[0].choose("conv2_1", 4, &known).expect("conv2_1 has more channels");
-//! let design = Design { split: "conv2_1".to_owned(), channels };
-//! let (fidelity, protocol) = (Fidelity::Reference, Protocol::of(Fidelity::Reference));
-//! let request = Request { design: &design, fidelity, protocol, seed: 0, verifying: None, guess: None };
-//! let found = LinearAttack::new(&lab).estimate(&request, &Unwatched)?;
-//! println!("{}: {}", design.id(), space.cost("conv2_1", 4)?.macs);
-//! found.measurements.iter().for_each(|row| println!("{} {}", row.metric, row.metric.text(row.value)));
-//! # assert!(!found.measurements.is_empty());
-//! # Ok(())
-//! # }
-//! ```
-//!
+//! README, "From Rust", measures a design in twenty lines.
 //! [`estimate::CloudAccuracy`] and [`estimate::AttackLadder`] measure in the same way by training, [`exec::Executor`] makes what they
 //! find durable, [`search::run`] chooses what they measure, and [`search::replay`] does so in a table.
 //!

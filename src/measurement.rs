@@ -218,6 +218,13 @@ named_enum! {
     }
 }
 
+impl Fidelity {
+    /// Whether it is one that claims are made by.
+    pub fn is_verification(self) -> bool {
+        matches!(self, Self::QuickVerification | Self::StandardVerification | Self::ThoroughVerification)
+    }
+}
+
 /// One row: one metric of one design under one fidelity and seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {

@@ -12,6 +12,9 @@
 //! - `reference`: candle tensors with candle's operations and autograd: the independent implementation that the other two
 //!   are tested against, on the CPU.
 //!
+//! Frozen nets that come as a [`Graph`] run where `graph_executor` says: on the engine's kernels, or on candle tensors on CUDA and
+//! where the engine has no kernel.
+//!
 //! Activations are `f32`, channels-last (`[n, height, width, channels]`). Threads come from the current rayon pool.
 //! No candle type leaves this module.
 
@@ -21,6 +24,7 @@ mod fit;
 mod frozen;
 mod gemm;
 mod graph;
+mod graph_executor;
 mod inverse;
 mod loss;
 mod network;

@@ -25,7 +25,12 @@ pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// ` (did you mean `NAME`?)`, or nothing where no candidate comes close.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    closest(name, candidates).map(|candidate| format!(" (did you mean `{candidate}`?)")).unwrap_or_default()
+    closest(name, candidates).map(question).unwrap_or_default()
+}
+
+/// ` (did you mean `NAME`?)`
+pub(crate) fn question(name: &str) -> String {
+    format!(" (did you mean `{name}`?)")
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ fn print_json((channel, figures): (usize, &ChannelFigures)) {
 
 fn print(split: &str, channels: &[ChannelFigures]) {
     let dead = channels.iter().filter(|channel| channel.dead).count();
-    println!("{split}: {} channels, {dead} of them zero on all training images", channels.len());
+    println!("{split}: {} channels, {dead} of them the same on all training images", channels.len());
     println!(
         "  utility: Fisher's criterion of the map and of its mean, and class separation of its quarters; leakage: what a"
     );

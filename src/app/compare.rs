@@ -14,7 +14,7 @@ use crate::record::{DesignRecord, Record};
 use crate::report::{self, ComparedPoint, ComparedStudy, Comparison};
 use crate::search::Status;
 use crate::solver::pareto_front;
-use crate::units::{Bytes, Macs};
+use crate::units::{Bytes, Latency, Macs};
 
 use differences::Difference;
 
@@ -51,8 +51,14 @@ impl Subject {
 
     fn limits(&self) -> String {
         let budgets = &self.record.budgets;
-        let exact = [budgets.compute.map(|n| Macs(n).to_string()), budgets.storage.map(|n| Bytes(n).to_string())];
-        let exact = exact.into_iter().chain([budgets.upload.map(|n| format!("{} uploaded", Bytes(n)))]).flatten();
+        let exact = [
+            budgets.compute.map(|n| Macs(n).to_string()),
+            budgets.storage.map(|n| Bytes(n).to_string()),
+            budgets.memory.map(|n| format!("{} of memory", Bytes(n))),
+            budgets.upload.map(|n| format!("{} uploaded", Bytes(n))),
+            budgets.latency.map(|n| Latency(n).to_string()),
+        ];
+        let exact = exact.into_iter().flatten();
         let leakage =
             budgets.privacy.iter().map(|bound| format!("{} {}", bound.metric, bound.metric.text(bound.limit)));
         leakage.chain(exact).collect::<Vec<_>>().join(", ")

@@ -21,7 +21,7 @@ const FILE: &str = "live.json";
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Seconds after which a file that does not change is no sign of life.
-pub(super) const STALE: u64 = 60;
+const STALE: u64 = 60;
 
 /// What a running study does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::progress::Progress;
+use super::progress::{Progress, Running};
 use super::{AppError, read_study, report_view};
 use crate::exec::{Job, Observer};
 use crate::measurement::{DesignId, Evaluation, Metric, Outcome};
@@ -34,19 +34,22 @@ pub(super) struct LivePage<'a> {
     outline: Record,
     plan: Plan,
     state: Mutex<State>,
+    /// Held by whoever writes: the others measure on.
+    page: Mutex<Page>,
 }
 
 #[derive(Default)]
 struct State {
     designs: BTreeMap<DesignId, DesignRecord>,
-    /// Measurements made, and foreseen.
-    measurements: [usize; 2],
     seconds: f64,
-    /// Labels of the running measurements, by number.
-    doing: BTreeMap<usize, String>,
-    written: Option<Instant>,
-    /// Whether there is news since then.
+    /// Whether there is news since the last page.
     news: bool,
+}
+
+/// The last page.
+#[derive(Default)]
+struct Page {
+    written: Option<Instant>,
     took: Duration,
     failed: bool,
 }
@@ -54,64 +57,68 @@ struct State {
 impl<'a> LivePage<'a> {
     /// For the study in `folders[0]`, whose report goes to `folders[1]`.
     pub(super) fn new(progress: &'a Progress, folders: [PathBuf; 2], outline: Record, plan: Plan) -> Self {
-        let measurements = [0, plan.evaluations + plan.verification_seeds];
-        let state = Mutex::new(State { measurements, ..State::default() });
-        Self { progress, folders, outline, plan, state }
+        Self { progress, folders, outline, plan, state: Mutex::default(), page: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the page if the last one is old enough. What goes wrong with it is told once and stops nothing.
+    /// Writes the page if the last one is old enough and nobody else does. What goes wrong with it is told once and stops nothing.
     pub(super) fn write(&self) {
-        let mut state = self.state();
-        let pause = PAUSE.max(state.took * SHARE);
-        let wait = if state.news { pause } else { pause * STILL };
-        if state.written.is_some_and(|written| written.elapsed() < wait) {
+        let Ok(mut page) = self.page.try_lock() else { return };
+        let pause = PAUSE.max(page.took * SHARE);
+        let wait = if self.state().news { pause } else { pause * STILL };
+        if page.written.is_some_and(|written| written.elapsed() < wait) {
             return;
         }
         let start = Instant::now();
+        let now = self.progress.look();
+        let doing: Vec<String> = now.running.values().map(Running::text).collect();
+        let planned = self.plan.evaluations + self.plan.verification_seeds;
         let live = view::Live {
             written: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             again: pause.as_secs(),
-            measurements: state.measurements,
-            doing: state.doing.values().cloned().collect::<Vec<_>>().join(" and "),
+            measurements: [now.recovered + now.fresh, now.planned.max(planned)],
+            doing: doing.join("; "),
         };
-        self.report(&mut state, view::Status::InProgress, Some(live));
-        state.took = start.elapsed();
-        state.written = Some(Instant::now());
-        state.news = false;
+        self.report(&mut page, view::Status::InProgress, Some(live));
+        page.took = start.elapsed();
+        page.written = Some(Instant::now());
     }
 
     /// Writes the page of a study that ended without a conclusion, so that nobody waits for more.
     pub(super) fn stop(&self) {
-        self.report(&mut self.state(), view::Status::Stopped, None);
+        self.report(&mut self.page.lock().unwrap_or_else(PoisonError::into_inner), view::Status::Stopped, None);
     }
 
-    fn report(&self, state: &mut State, status: view::Status, live: Option<view::Live>) {
-        if let Err(error) = self.try_report(state, status, live)
-            && !state.failed
+    fn report(&self, page: &mut Page, status: view::Status, live: Option<view::Live>) {
+        if let Err(error) = self.try_report(status, live)
+            && !page.failed
         {
-            state.failed = true;
+            page.failed = true;
             self.progress.line(&format!("warning: the page of the running study can't be written: {error}"));
         }
     }
 
-    fn try_report(&self, state: &State, status: view::Status, live: Option<view::Live>) -> Result<(), AppError> {
+    fn try_report(&self, status: view::Status, live: Option<view::Live>) -> Result<(), AppError> {
         let [dir, reports] = &self.folders;
         let reader = StudyReader::open(dir)?;
-        let view = report_view::view(&reader, &self.record(state, reader.events()))?;
+        let view = report_view::view(&reader, &self.record(reader.events()))?;
         report::write(&view::StudyView { status, live, ..view }, &read_study::report_folder(dir, reports))?;
         Ok(())
     }
 
     /// The study as far as it is known: no models, no verdicts, and of what was measured the most accurate that is within the budgets.
-    fn record(&self, state: &State, events: &[Event]) -> Record {
-        let mut designs: Vec<DesignRecord> = state.designs.values().cloned().collect();
+    fn record(&self, events: &[Event]) -> Record {
+        let mut state = self.state();
+        state.news = false;
+        let (mut designs, seconds): (Vec<DesignRecord>, f64) =
+            (state.designs.values().cloned().collect(), state.seconds);
+        drop(state);
         designs.sort_by(|a, b| (a.split_index, &a.id).cmp(&(b.split_index, &b.id)));
         let mut record = Record { designs, ..self.outline.clone() };
-        record.provenance.seconds = state.seconds;
+        record.provenance.seconds = seconds;
         let accuracy = |d: &DesignRecord| d.expected(Metric::Accuracy).map_or(f64::NEG_INFINITY, |p| p.value);
         let refuted = |design: &DesignRecord| {
             events.iter().any(|event| {
@@ -148,10 +155,7 @@ impl<'a> LivePage<'a> {
 impl Observer for LivePage<'_> {
     fn started(&self, job: &Job<'_>, number: usize, planned: usize) {
         self.progress.started(job, number, planned);
-        let mut state = self.state();
-        state.measurements[1] = planned;
-        state.news = true;
-        state.doing.insert(number, format!("{} ({} protocol)", job.candidate.id, job.fidelity));
+        self.state().news = true;
     }
 
     fn progress(&self, number: usize, what: &str, done: f64) -> ControlFlow<()> {
@@ -161,14 +165,9 @@ impl Observer for LivePage<'_> {
         flow
     }
 
-    fn finished(&self, evaluation: &Evaluation, number: usize, fresh: bool) {
-        self.progress.finished(evaluation, number, fresh);
-        self.state().doing.remove(&number);
-    }
-
-    fn settled(&self, job: &Job<'_>, evaluation: &Evaluation) {
+    fn finished(&self, job: &Job<'_>, evaluation: &Evaluation, number: usize, fresh: bool) {
+        self.progress.finished(job, evaluation, number, fresh);
         let mut state = self.state();
-        state.measurements[0] += 1;
         state.news = true;
         if evaluation.from.is_none() {
             state.seconds += evaluation.seconds;

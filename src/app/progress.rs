@@ -62,6 +62,11 @@ impl Progress {
         self.state().expect_verifications(count, work);
     }
 
+    /// How far the study is at this moment.
+    pub(super) fn look(&self) -> State {
+        self.state().clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         held(&self.state)
     }
@@ -150,7 +155,7 @@ impl Observer for Progress {
         ControlFlow::Continue(())
     }
 
-    fn finished(&self, evaluation: &Evaluation, number: usize, fresh: bool) {
+    fn finished(&self, _job: &Job<'_>, evaluation: &Evaluation, number: usize, fresh: bool) {
         let mut state = self.state();
         state.end(number, evaluation.fidelity, fresh);
         if !fresh {

@@ -7,6 +7,7 @@ use super::tables::{self, NoWeights};
 use super::{BackboneError, Preprocess};
 use crate::nn::{Activation, Cut, Graph, GraphCost, Keep};
 use crate::space::ChannelChoice;
+use crate::suggest::closest;
 
 /// A net's structure.
 ///
@@ -159,7 +160,7 @@ impl Architecture {
         self.layers().iter().find(|layer| layer.name == name).ok_or_else(|| BackboneError::UnknownLayer {
             layer: name.to_owned(),
             architecture: self,
-            suggestion: closest(name, self.layers()),
+            suggestion: closest(name, self.layers().iter().map(|layer| layer.name)),
             ends: self.structure().first_unsupported().map(|(node, op)| format!("`{node}`, a {op}")),
         })
     }
@@ -264,34 +265,6 @@ impl fmt::Debug for Architecture {
     }
 }
 
-/// The layer whose name is at most a few typing errors away.
-fn closest(name: &str, layers: &[Layer]) -> Option<&'static str> {
-    let plain = |name: &str| name.to_lowercase().replace(['-', '.', ' '], "_");
-    let typed = plain(name);
-    layers
-        .iter()
-        .map(|layer| (edit_distance(&typed, &plain(layer.name)), layer.name))
-        .min()
-        .filter(|&(distance, _)| distance <= 2)
-        .map(|(_, name)| name)
-}
-
-/// Levenshtein distance.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,13 +280,6 @@ mod tests {
         let found = Architecture::vgg16().layer("features").unwrap_err().to_string();
         assert!(!found.contains("did you mean"), "{found}");
         assert_eq!(Architecture::vgg16().layer("conv3_2").unwrap().out_channels, 256);
-    }
-
-    #[test]
-    fn distances_are_levenshteins() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "abc"), 3);
-        assert_eq!(edit_distance("abc", "abc"), 0);
     }
 
     #[test]

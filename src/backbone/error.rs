@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Architecture;
+use crate::suggest::question;
 
 /// A layer or a weight file that cannot be used, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +11,7 @@ pub enum BackboneError {
     /// No layer has this name.
     #[error(
         "{architecture} has no layer `{layer}`{}; its layers are {}{}",
-        suggestion.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default(),
+        suggestion.map(question).unwrap_or_default(),
         names(*architecture),
         ends.as_ref().map(|node| format!("; nothing behind {node}, can be run")).unwrap_or_default()
     )]

@@ -13,7 +13,7 @@ use super::{SpaceFile, budget_file, replay_file};
 use crate::backbone::Architecture;
 
 /// The files that users write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// A search space: `space.yaml`
     Space,

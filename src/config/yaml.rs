@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::place::Place;
 use super::{ConfigError, suggestion};
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, question};
 use spans::Document;
 
 /// Longest configuration file accepted: far beyond any real one, and a bound on what a hostile one costs.
@@ -105,7 +105,7 @@ impl Complaint {
 
 /// The message with what to do.
 fn taught(mut message: String) -> String {
-    let meant = suggestion::of(&message).map(|(end, meant)| (end, format!(" (did you mean `{meant}`?)")));
+    let meant = suggestion::of(&message).map(|(end, meant)| (end, question(meant)));
     if let Some((end, meant)) = meant {
         message.insert_str(end, &meant);
     }

@@ -134,31 +134,38 @@ impl Laboratory {
     /// The features of a part at a layer that was [`prepare`](Self::prepare)d; those in use are shared, so that their pages
     /// count once however many designs are measured.
     fn features(&self, layer: &str, images: &ImageSet) -> Result<Arc<LayerFeatures>, FeatureError> {
+        self.shared(layer, images, || {
+            match self.computed.read().unwrap_or_else(PoisonError::into_inner).contains(layer) {
+                true => LayerFeatures::compute(&self.backbone, layer, images, self.device),
+                false => self.cache.open(&self.backbone, layer, images),
+            }
+        })
+    }
+
+    /// The features known as `name` of a part: those that somebody holds, or new ones.
+    fn shared(
+        &self,
+        name: &str,
+        images: &ImageSet,
+        make: impl FnOnce() -> Result<LayerFeatures, FeatureError>,
+    ) -> Result<Arc<LayerFeatures>, FeatureError> {
+        // Held while they are made: designs that begin together want the same ones. What is computed in parallel meanwhile
+        // never comes back here.
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (layer.to_owned(), images.part());
+        let key = (name.to_owned(), images.part());
         if let Some(features) = open.get(&key).and_then(Weak::upgrade) {
             return Ok(features);
         }
-        let features = Arc::new(match self.computed.read().unwrap_or_else(PoisonError::into_inner).contains(layer) {
-            true => LayerFeatures::compute(&self.backbone, layer, images, self.device)?,
-            false => self.cache.open(&self.backbone, layer, images)?,
-        });
+        let features = Arc::new(make()?);
         open.insert(key, Arc::downgrade(&features));
         Ok(features)
     }
 
     /// What the device uploads of a part's images; shared as [`features`](Self::features) are.
     fn uploaded(&self, design: &Design, images: &ImageSet) -> Result<Arc<LayerFeatures>, FeatureError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (design.id().to_string(), images.part());
-        if let Some(features) = open.get(&key).and_then(Weak::upgrade) {
-            return Ok(features);
-        }
-        let (backbone, choice) = (&self.backbone, &design.channels);
-        let features = LayerFeatures::of_local_net(backbone, &design.split, choice, images, self.device)?;
-        let features = Arc::new(features);
-        open.insert(key, Arc::downgrade(&features));
-        Ok(features)
+        self.shared(design.id().as_str(), images, || {
+            LayerFeatures::of_local_net(&self.backbone, &design.split, &design.channels, images, self.device)
+        })
     }
 
     /// What is known in closed form of `layer`'s channels, from training images alone; of those of `selections` that mix

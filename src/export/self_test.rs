@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{ExportError, Package};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Layer};
 use crate::nn::{Device, Frozen};
 use crate::onnx::{Difference, Runtime};
 use crate::space::ChannelChoice;
@@ -11,12 +11,8 @@ use crate::space::ChannelChoice;
 /// Images that it is tried on.
 const IMAGES: usize = 8;
 
-/// Largest difference that rounding explains, relative to an image's largest feature, with weights as they were measured.
+/// Largest difference that rounding explains, relative to an image's largest feature.
 const TOLERANCE: f32 = 1e-3;
-
-/// The same where combinations were folded into the weights, which were then rounded to the precision of the package: what was
-/// verified are those weights, what it is compared with is the mix of the layer's own features.
-const FOLDED_TOLERANCE: f32 = 1e-2;
 
 /// The largest differences found, relative to the largest feature of their image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,19 +25,24 @@ pub struct SelfTest {
     pub images: usize,
 }
 
-/// Runs the package in `dir` on patterns: by the program's own executor, by an ONNX runtime, and, with all of the layer's
-/// channels computed and cut afterwards, as the study did.
+/// Runs the package in `dir` on patterns: by the program's own executor, by an ONNX runtime, and as the study's verification did:
+/// with all of the layer's channels computed and cut afterwards, or, where they are combined, by the local net of the backbone.
 ///
 /// # Errors
-/// [`ExportError::SelfTest`] where one differs by more than 1e-3, relative to the largest feature (1e-2 from the study's where
-/// combinations of channels were folded into rounded weights).
+/// [`ExportError::SelfTest`] where one differs by more than 1e-3, relative to the largest feature.
 pub fn self_test(dir: &Path, backbone: &Backbone) -> Result<SelfTest, ExportError> {
     let mut package = Package::open(dir)?;
     let manifest = package.manifest().clone();
     let side = manifest.preprocessing.side;
     let [height, width] = manifest.preprocessing.content;
     let layer = backbone.layer(&manifest.design.split)?;
-    let mut whole = Frozen::of_graph(&backbone.tapped(layer), side, Device::Cpu)?;
+    let channels = &manifest.design.channels;
+    let graph = match channels {
+        ChannelChoice::Set(_) => backbone.tapped(layer),
+        ChannelChoice::Mix(_) => backbone.local(layer, channels)?,
+    };
+    let last = graph.nodes().len() - 1;
+    let mut whole = Frozen::of_graph(&graph, side, Device::Cpu)?;
     let runtime = Runtime::load(package.onnx(), &[1, 3, height, width])?;
     let (mut found, mut study, mut device) = (Vec::new(), Vec::new(), Vec::new());
     for image in 0..IMAGES {
@@ -53,37 +54,35 @@ pub fn self_test(dir: &Path, backbone: &Backbone) -> Result<SelfTest, ExportErro
         let mut input = vec![0.0; side * side * 3];
         backbone.architecture().preprocess().apply(&pad(&rgb, height, width, side), &mut input);
         let mut output = Vec::new();
-        whole.forward_taps(&input, 1, &[layer.tap], &mut |_, values| {
+        whole.forward_taps(&input, 1, &[last], &mut |_, values| {
             output.extend_from_slice(values);
             Ok(())
         })?;
-        study.extend(kept(&output, layer, &manifest.design.channels));
+        study.extend(kept(output, layer, channels));
     }
     let difference = |other: &[f32]| Difference::of(&found, other, IMAGES).relative;
     let test = SelfTest { from_study: difference(&study), from_runtime: difference(&device), images: IMAGES };
-    let folded = matches!(manifest.design.channels, ChannelChoice::Mix(_));
-    let tolerance = if folded { FOLDED_TOLERANCE } else { TOLERANCE };
-    if test.from_study > tolerance || test.from_runtime > TOLERANCE {
+    if test.from_study > TOLERANCE || test.from_runtime > TOLERANCE {
         return Err(ExportError::SelfTest { path: dir.to_owned(), test });
     }
     Ok(test)
 }
 
-/// What `choice` keeps of a layer's output before its activation `[rows, columns, channels]`, as `[channels, rows, columns]`.
-fn kept(output: &[f32], layer: &crate::backbone::Layer, choice: &ChannelChoice) -> Vec<f32> {
+/// What `choice` keeps, as `[channels, rows, columns]`: of a layer's output before its activation `[rows, columns, channels]`, or
+/// all of what its local net made.
+fn kept(output: Vec<f32>, layer: &Layer, choice: &ChannelChoice) -> Vec<f32> {
     let depth = choice.depth();
-    let mut kept = vec![0.0; output.len() / layer.out_channels * depth];
-    match choice {
+    let kept: Vec<f32> = match choice {
         ChannelChoice::Set(channels) => {
-            for (kept, output) in kept.chunks_exact_mut(depth).zip(output.chunks_exact(layer.out_channels)) {
-                for (value, &channel) in kept.iter_mut().zip(channels) {
-                    let before = output[usize::from(channel)];
-                    *value = layer.activation.map_or(before, |activation| activation.at(before));
-                }
-            }
+            let value = |pixel: &[f32], channel: u16| {
+                let before = pixel[usize::from(channel)];
+                layer.activation.map_or(before, |activation| activation.at(before))
+            };
+            let pixels = output.chunks_exact(layer.out_channels);
+            pixels.flat_map(|pixel| channels.iter().map(move |&channel| value(pixel, channel))).collect()
         }
-        ChannelChoice::Mix(mix) => mix.apply(output, &mut kept),
-    }
+        ChannelChoice::Mix(_) => output,
+    };
     let pixels = kept.len() / depth;
     (0..kept.len()).map(|i| kept[i % pixels * depth + i / pixels]).collect()
 }

@@ -1,4 +1,5 @@
-//! The features of one part of the data at one layer: mapped from their file, or computed whenever they are read.
+//! The features of one part of the data at one layer: mapped from their file, computed whenever they are read, or held in memory.
+//! What a device uploads that keeps combinations of channels is read in the same way.
 
 use std::fs::File;
 use std::path::Path;
@@ -157,7 +158,7 @@ impl LayerFeatures {
     }
 
     /// Replaces `out` by the activations of some images, `[rows, side, side, channels]`, with no standardisation.
-    pub(super) fn activations(&self, rows: &[usize], out: &mut Vec<f32>) -> Result<(), FeatureError> {
+    pub(crate) fn activations(&self, rows: &[usize], out: &mut Vec<f32>) -> Result<(), FeatureError> {
         out.resize(rows.len() * self.side * self.side * self.channels, 0.0);
         self.read(rows, out, |bytes, out| {
             self.values(bytes, out);

@@ -2,9 +2,10 @@
 
 use candle_core::{Device as CandleDevice, Tensor};
 
-use super::engine::{GraphEngine, Purpose, Runner};
+use super::engine::{Purpose, Runner};
 use super::error::NnError;
-use super::graph::{Fuse, Graph, GraphRunner};
+use super::graph::{Fuse, Graph};
+use super::graph_executor::GraphExecutor;
 use super::network::{Device, check_input};
 use super::params::Params;
 use super::spec::{NetSpec, Shape};
@@ -29,21 +30,8 @@ pub struct Frozen {
 /// What runs it.
 enum Executor {
     Engine(Box<Runner>),
-    Nodes(Box<GraphEngine>),
     Reference { spec: NetSpec, backend: CandleDevice, weights: Vec<Tensor> },
-    Graph { runner: Box<GraphRunner>, backend: CandleDevice },
-}
-
-/// Why a graph's run ended early.
-enum Halt {
-    Backend(candle_core::Error),
-    Net(NnError),
-}
-
-impl From<candle_core::Error> for Halt {
-    fn from(error: candle_core::Error) -> Self {
-        Self::Backend(error)
-    }
+    Graph(GraphExecutor),
 }
 
 impl Frozen {
@@ -76,21 +64,9 @@ impl Frozen {
         if let Some(chain) = graph.chain(side, Fuse::No) {
             return Ok(Self { places: chain.place, ..Self::new(&chain.spec, &chain.params, device)? });
         }
-        graph.cost(side, side)?;
-        let input = Shape::new(side, side, graph.input_channels());
-        let engine = match device {
-            Device::Cpu => GraphEngine::new(graph, side, Purpose::Outputs),
-            Device::Cuda(_) => None,
-        };
-        let executor = match engine {
-            Some(engine) => Executor::Nodes(Box::new(engine)),
-            None => {
-                let backend = open(device)?;
-                let runner = GraphRunner::new(graph, &backend).map_err(|error| backend_error(device, error))?;
-                Executor::Graph { runner: Box::new(runner), backend }
-            }
-        };
-        Ok(Self { input, device, places: (0..graph.nodes().len()).map(Some).collect(), executor })
+        let executor = GraphExecutor::new(graph, side, device, Purpose::Outputs)?;
+        let (input, places) = (executor.input(), (0..graph.nodes().len()).map(Some).collect());
+        Ok(Self { input, device, places, executor: Executor::Graph(executor) })
     }
 
     /// Number of layers, or of a graph's nodes.
@@ -129,17 +105,7 @@ impl Frozen {
             let failed = |error| backend_error(self.device, error);
             match &mut self.executor {
                 Executor::Engine(runner) => runner.forward(block, last, tapped, &mut hand_over)?,
-                Executor::Nodes(engine) => engine.forward(block, last, tapped, &mut hand_over)?,
-                Executor::Graph { runner, backend } => {
-                    let x = from_host(block, n, self.input, backend).map_err(failed)?;
-                    let run = runner.forward(&x, last, tapped, |node, output| {
-                        hand_over(node, &to_host(output)?).map_err(Halt::Net)
-                    });
-                    run.map_err(|halt| match halt {
-                        Halt::Backend(error) => failed(error),
-                        Halt::Net(error) => error,
-                    })?;
-                }
+                Executor::Graph(graph) => graph.forward(block, last, tapped, &mut hand_over)?,
                 Executor::Reference { spec, backend, weights } => {
                     let weights: Vec<&Tensor> = weights.iter().collect();
                     let mut weights = weights.chunks(2);

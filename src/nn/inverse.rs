@@ -1,36 +1,27 @@
 //! A frozen net whose input is sought: the gradient of a loss on its output by its input.
 
-use candle_core::{Device as CandleDevice, Tensor, Var};
-
 use super::engine;
 use super::error::NnError;
 use super::gemm::GemmNetwork;
-use super::graph::{Fuse, Graph, GraphRunner};
+use super::graph::{Fuse, Graph};
+use super::graph_executor::GraphExecutor;
 use super::loss::Target;
 use super::network::{BuildOptions, Device, check_input};
 use super::params::Params;
 use super::spec::{NetSpec, Shape};
-use super::tensors::{backend_error, from_host, open, to_host};
 
 /// A net with fixed weights that is differentiated by its input: what a white-box attack descends.
 pub struct Inverse {
     input: Shape,
     output: Shape,
-    device: Device,
     executor: Executor,
 }
 
 /// What runs it.
 enum Executor {
     Engine(Box<engine::Inverse>),
-    Nodes(Box<engine::GraphEngine>),
     Gemm(Box<GemmNetwork>),
-    /// A graph, differentiated by candle.
-    Graph {
-        runner: Box<GraphRunner>,
-        last: usize,
-        backend: CandleDevice,
-    },
+    Graph(GraphExecutor),
 }
 
 impl Inverse {
@@ -48,7 +39,7 @@ impl Inverse {
                 Executor::Gemm(Box::new(GemmNetwork::new(spec, params, &options)?))
             }
         };
-        Ok(Self { input: spec.input, output, device, executor })
+        Ok(Self { input: spec.input, output, executor })
     }
 
     /// The last output of this graph on images of `side`.
@@ -59,20 +50,9 @@ impl Inverse {
         if let Some(chain) = graph.chain(side, Fuse::Yes) {
             return Self::new(&chain.spec, &chain.params, device);
         }
-        let output = graph.cost(side, side)?.output;
-        let engine = match device {
-            Device::Cpu => engine::GraphEngine::new(graph, side, engine::Purpose::Gradients),
-            Device::Cuda(_) => None,
-        };
-        let executor = match engine {
-            Some(engine) => Executor::Nodes(Box::new(engine)),
-            None => {
-                let backend = open(device)?;
-                let runner = GraphRunner::new(graph, &backend).map_err(|error| backend_error(device, error))?;
-                Executor::Graph { runner: Box::new(runner), last: graph.nodes().len() - 1, backend }
-            }
-        };
-        Ok(Self { input: Shape::new(side, side, graph.input_channels()), output, device, executor })
+        let graph = GraphExecutor::new(graph, side, device, engine::Purpose::Gradients)?;
+        let (input, output) = (graph.input(), graph.output());
+        Ok(Self { input, output, executor: Executor::Graph(graph) })
     }
 
     /// The mean loss of a batch of `n` images `x` (`[n, height, width, channels]`), and its gradient by them, which takes the
@@ -92,41 +72,10 @@ impl Inverse {
         gradient.resize(x.len(), 0.0);
         match &mut self.executor {
             Executor::Engine(engine) => Ok(engine.differentiate(x, n, target, gradient)),
-            Executor::Nodes(engine) => Ok(engine.differentiate(x, n, target, gradient)),
+            Executor::Graph(graph) => graph.differentiate(x, n, target, gradient),
             Executor::Gemm(gemm) => gemm.input_gradient(x, n, target, gradient),
-            Executor::Graph { runner, last, backend } => {
-                let shapes = (self.input, self.output);
-                graph_gradient(runner, *last, backend, shapes, (x, n), target, gradient)
-                    .map_err(|error| backend_error(self.device, error))
-            }
         }
     }
-}
-
-/// The loss of `n` images `x`, and its gradient: the loss' own by the output on the host, as for every executor, and by the image
-/// what candle makes of it.
-pub(super) fn graph_gradient(
-    runner: &GraphRunner,
-    last: usize,
-    backend: &CandleDevice,
-    (input, shape): (Shape, Shape),
-    (x, n): (&[f32], usize),
-    target: Target<'_>,
-    gradient: &mut [f32],
-) -> candle_core::Result<f32> {
-    let images = Var::from_tensor(&from_host(x, n, input, backend)?)?;
-    let output = runner.forward::<candle_core::Error>(images.as_tensor(), last, |_| false, |_, _| Ok(()))?;
-    let values = to_host(&output)?;
-    let mut by_output = vec![0.0; values.len()];
-    let loss = target.contribution(&values, shape.len(), n, Some(&mut by_output));
-    let by_output = from_host(&by_output, n, shape, backend)?;
-    let found = (output * by_output)?.sum_all()?.backward()?;
-    let by_image = match found.get(images.as_tensor()) {
-        Some(by_image) => to_host(by_image)?,
-        None => to_host(&Tensor::zeros_like(images.as_tensor())?)?,
-    };
-    gradient.copy_from_slice(&by_image);
-    Ok(loss as f32)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub struct ChannelFigures {
     pub class_separation: f64,
     /// PSNR of what a linear map makes of this channel alone, single positions only, dB.
     pub linear_attack_psnr: f64,
-    /// Whether it is zero on all training images.
+    /// Whether it is the same on all training images.
     pub dead: bool,
 }
 

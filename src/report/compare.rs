@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::plot::compare as plot;
-use super::text::escape;
+use super::plot::scene::Scene;
 use super::{ReportError, ReportFiles, page, replace};
 
 /// Studies side by side.
@@ -59,7 +59,7 @@ pub fn write_comparison(comparison: &Comparison, dir: &Path) -> Result<ReportFil
     }
     let scene = plot::draw(comparison);
     let files = [(dir.join("compare.svg"), scene.svg()?.into_bytes()), (dir.join("compare.png"), scene.png()?)];
-    let html = html(comparison, &scene.inline_svg(&|_| false)?);
+    let html = html(comparison, &scene)?;
     fs::create_dir_all(dir).map_err(|source| ReportError::Write { path: dir.to_owned(), source })?;
     for (path, content) in &files {
         replace(path, content)?;
@@ -73,18 +73,12 @@ const CAPTION: &str = "Each design at its mean PSNR and accuracy: leakage is the
     it is expected to find. Lines join the designs that no other of their study beats in both; stars are the studies' answers; \
     dashed lines are their limits on the mean PSNR.";
 
-fn html(comparison: &Comparison, svg: &str) -> String {
+fn html(comparison: &Comparison, scene: &Scene) -> Result<String, ReportError> {
     let names: Vec<&str> = comparison.studies.iter().map(|study| study.name.as_str()).collect();
     let columns: Vec<&str> = std::iter::once("Study").chain(comparison.columns.iter().copied()).collect();
     let rows = comparison.studies.iter().map(|study| [vec![study.name.clone()], study.cells.clone()].concat());
     let caption = "Leakage is the upper limit that verification found or, marked ~, is expected to find: no claim.";
     let badge = if comparison.warnings.is_empty() { ("good", "comparable") } else { ("fair", "not comparable") };
-    let figure = format!(
-        "<figure>\n<div class=\"scroll plot\" tabindex=\"0\" role=\"group\" aria-label=\"{}\">\n{svg}</div>\n<figcaption>{} <span \
-         class=\"files\"><a href=\"compare.svg\">SVG</a> <a href=\"compare.png\">PNG</a></span></figcaption>\n</figure>\n",
-        escape(plot::TITLE),
-        escape(CAPTION)
-    );
     let sections = [
         page::section(
             "studies",
@@ -92,11 +86,11 @@ fn html(comparison: &Comparison, svg: &str) -> String {
             Some(badge),
             &(page::warnings(&comparison.warnings, "difference") + &page::table(caption, &columns, rows)),
         ),
-        page::section("compare", "Trade-offs", None, &figure),
+        page::plot("Trade-offs", scene, CAPTION)?,
     ];
     let links = [("studies", "Studies"), ("compare", "Trade-offs")];
     let content = page::Content { sections: sections.concat(), data: String::new(), script: "" };
-    page::document("PrivyNet comparison", &names.join(" · "), "Studies side by side", &links, &content)
+    Ok(page::document("PrivyNet comparison", &names.join(" · "), "Studies side by side", &links, &content))
 }
 
 #[cfg(test)]

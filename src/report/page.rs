@@ -11,6 +11,7 @@ mod table;
 
 use super::ReportError;
 use super::plot::Plots;
+use super::plot::scene::Scene;
 pub(super) use gallery::pictures;
 
 pub(super) use super::text::duration;
@@ -117,6 +118,11 @@ pub(super) fn document(brand: &str, name: &str, subject: &str, links: &[(&str, &
 pub(super) fn section(id: &str, title: &str, badge: Option<(&str, &str)>, content: &str) -> String {
     let badge = badge.map_or(String::new(), |(class, label)| format!(" <span class=\"badge {class}\">{label}</span>"));
     format!("<section id=\"{id}\">\n<h2>{title}{badge}</h2>\n{content}</section>\n")
+}
+
+/// A section with a plot of designs that the page doesn't tell of; its files lie beside the page.
+pub(super) fn plot(heading: &str, scene: &Scene, caption: &str) -> Result<String, ReportError> {
+    plots::figure(heading, scene, None, caption, "")
 }
 
 /// What a reader must know, in a box; nothing where there is none.

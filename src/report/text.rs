@@ -175,9 +175,7 @@ impl Feasibility {
             Self::Uncertain => "uncertain",
         }
     }
-}
 
-impl Feasibility {
     /// A sign of it that needs no colour.
     pub(super) fn sign(self) -> &'static str {
         match self {

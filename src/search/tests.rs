@@ -42,7 +42,7 @@ impl Observer for Counter {
         }
     }
 
-    fn finished(&self, _: &Evaluation, _: usize, fresh: bool) {
+    fn finished(&self, _: &Job<'_>, _: &Evaluation, _: usize, fresh: bool) {
         self.fresh.fetch_add(usize::from(fresh), Ordering::Relaxed);
     }
 }

@@ -91,7 +91,7 @@ impl<'a> ChannelOrders<'a> {
     }
 }
 
-/// Channels that are not zero on all data, in the layer's order.
+/// Channels that are not the same on all data, in the layer's order.
 pub(super) fn live_channels(scores: &ChannelScores) -> Vec<u16> {
     (0u16..).zip(&scores.dead).filter_map(|(channel, &dead)| (!dead).then_some(channel)).collect()
 }

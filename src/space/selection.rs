@@ -12,7 +12,7 @@ use crate::space::{ChannelChoice, LayerInsight};
 /// so that the set can't be guessed).
 pub const PRUNED_FRACTION: f64 = 0.25;
 
-/// A rule that picks D′ channels of a layer. Dead channels (zero on all data) are never picked.
+/// A rule that picks D′ channels of a layer. Dead channels (the same on all data) are never picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Selection {
     /// The first live channels in the layer's own order.

@@ -77,7 +77,7 @@ impl State {
     }
 
     fn work(&self, fidelity: Fidelity) -> f64 {
-        if fidelity.name().ends_with("verification") { self.verifications.work } else { 1.0 }
+        if fidelity.is_verification() { self.verifications.work } else { 1.0 }
     }
 
     pub(super) fn stage(&mut self, text: &str, done: f64) {

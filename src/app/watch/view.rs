@@ -36,7 +36,7 @@ fn searched(look: &Look) -> Vec<Searched<'_>> {
         let (accuracy, psnr) = (figure(evaluation, Metric::Accuracy)?, figure(evaluation, Metric::PsnrMean)?);
         Some(Searched { evaluation, accuracy, psnr })
     };
-    evaluations.filter(|evaluation| !evaluation.fidelity.name().ends_with("verification")).filter_map(of).collect()
+    evaluations.filter(|evaluation| !evaluation.fidelity.is_verification()).filter_map(of).collect()
 }
 
 /// Whether short trainings find a design within the bounds, which a running study tells, and verification did not refute it.

@@ -7,11 +7,11 @@ use super::*;
 use crate::config::Attacker;
 use crate::data::{ImageSet, Part, Parts, Region};
 use crate::estimate::{CloudAccuracy, Estimate, Estimator, Laboratory, Request, Watch};
-use crate::features::FeatureCache;
+use crate::features::{FeatureCache, LayerFeatures, Standardisation};
 use crate::measurement::{Fidelity, Metric};
 use crate::nn::Device;
-use crate::protocol::{Descent, ImageLoss, Inversion, Protocol, Training};
-use crate::space::{ChannelChoice, Design};
+use crate::protocol::{Descent, ImageLoss, Inversion, Protocol, ScoredPart, Training};
+use crate::space::{ChannelChoice, Design, Mix};
 
 const SIDE: usize = 16;
 
@@ -93,6 +93,37 @@ fn inversion_recovers_images_from_many_features_without_a_decoder() {
     let found = attack.estimate(&request(&all), &Silent).unwrap();
     let psnr = mean(&found, Metric::PsnrMean);
     assert!(psnr > laboratory.floors().unwrap().best_constant + 15.0, "{psnr}");
+}
+
+#[test]
+fn mixes_are_verified_on_what_the_device_uploads() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    // Without the dead channel, before whose ReLU is a number that drowns all others.
+    let weight = |i: usize| if i % 64 == usize::from(DEAD) { 0.0 } else { (i as f32 * 1.7).sin() };
+    let mix = ChannelChoice::Mix(Mix::new((0..2 * 64).map(weight).collect(), vec![0.1, -0.2], false).unwrap());
+    let design = Design { split: "conv1_1".to_owned(), channels: mix };
+    let images = &laboratory.parts().evaluation;
+    let (backbone, rows) = (laboratory.backbone(), [0, 5, 3]);
+    let uploaded = LayerFeatures::of_local_net(backbone, "conv1_1", &design.channels, images, Device::Cpu).unwrap();
+    let mut device = Vec::new();
+    uploaded.activations(&rows, &mut device).unwrap();
+
+    // What verification attacks, its standardisation undone.
+    let protocol = Protocol { scored_part: ScoredPart::Evaluation, ..protocol() };
+    let view = laboratory.bench(&Request { protocol, ..request(&design) }).unwrap().scored.view;
+    let mut attacked = vec![0.0; device.len()];
+    view.fill(&rows, &mut attacked).unwrap();
+    let Standardisation { mean, inverse_sd } = view.standardisation();
+    for (at, value) in attacked.iter_mut().enumerate() {
+        *value = *value / inverse_sd[at % 2] + mean[at % 2];
+    }
+    let largest = device.iter().fold(0f32, |most, value| most.max(value.abs()));
+    assert!(largest > 0.1, "{largest}");
+    for (attacked, device) in attacked.iter().zip(&device) {
+        // Rounding to half precision would be a hundred times as much.
+        assert!((attacked - device).abs() < 5e-6 * largest, "{attacked} {device} {largest}");
+    }
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub(super) fn channels(view: &StudyView, scene: Option<&Scene>) -> Result<String
     for (index, channel) in map.channels.iter().enumerate() {
         let kept = if channel.chosen { "yes" } else { "no" };
         let figures = match channel.dead {
-            true => ["zero on all training images".to_owned(), "–".to_owned(), "–".to_owned(), "–".to_owned()],
+            true => ["the same on all training images".to_owned(), "–".to_owned(), "–".to_owned(), "–".to_owned()],
             false => [
                 fixed(channel.utility, 4),
                 fixed(channel.leakage, 2),

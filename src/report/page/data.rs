@@ -23,10 +23,8 @@ pub(super) fn json(view: &StudyView, designs: &[&DesignRow]) -> Result<String, R
     }
     let mut names = Names::default();
     let rows: Vec<Value> = designs.iter().map(|row| design(view, row, &mut names, &pictures)).collect();
-    let metrics: Vec<Value> = Metric::ALL
-        .iter()
-        .map(|m| json!({ "name": m.title(), "unit": m.unit(), "scale": m.scale(), "decimals": m.decimals() }))
-        .collect();
+    let metrics: Vec<Value> =
+        Metric::ALL.iter().map(|m| json!({ "name": m.title(), "unit": m.unit(), "decimals": m.decimals() })).collect();
     let data = json!({ "metrics": metrics, "designs": rows, "names": names.all, "pictures": pictures.uris });
     Ok(embeddable(&data.to_string()))
 }

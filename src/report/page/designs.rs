@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::text::{self, design_anchor, escape, plural};
-use super::super::view::{DesignRow, Feasibility, Metric, Quantity, StudyView};
+use super::super::view::{DesignRow, Metric, Quantity, StudyView};
 
 /// The designs that a page tells of.
 pub(super) struct Shown<'a> {
@@ -108,11 +108,7 @@ fn line(row: &DesignRow, chosen: bool) -> String {
         .concat();
     let probability = row.probability_feasible.map_or_else(|| cell(-1.0, "–"), |p| cell(p, &text::percent(p)));
     let quantity = |q: &Quantity| cell(q.value, &q.text);
-    let verdict = match row.feasibility {
-        Feasibility::Feasible => "yes",
-        Feasibility::Infeasible => "no",
-        Feasibility::Uncertain => "maybe",
-    };
+    let verdict = row.feasibility.label();
     let anchor = escape(&design_anchor(&row.id));
     format!(
         "<tr class=\"{state}{}\" id=\"{anchor}\" data-design=\"{}\" data-split=\"{split}\" data-depth=\"{depth}\" \

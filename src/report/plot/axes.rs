@@ -76,6 +76,21 @@ impl Axes {
         (self.x(x), self.y(y))
     }
 
+    /// The stairs through points that none of the others beats: between two of them nothing better than the lower one is known.
+    pub fn stairs(&self, points: impl Iterator<Item = (f64, f64)>) -> Vec<Point> {
+        let mut points: Vec<(f64, f64)> = points.collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let mut steps: Vec<Point> = Vec::new();
+        for (x, y) in points {
+            let at = self.at(x, y);
+            if let Some(&(_, before)) = steps.last() {
+                steps.push((at.0, before));
+            }
+            steps.push(at);
+        }
+        steps
+    }
+
     /// A segment between two data points, cut at the rectangle; for lines along an axis.
     pub fn clamp(&self, (x, y): Point) -> Point {
         (x.clamp(self.left, self.right), y.clamp(self.top, self.bottom))

@@ -109,6 +109,6 @@ fn draw_legend(scene: &mut Scene, map: &ChannelsView, at: Point) {
     legend.entry(scene, &format!("not kept ({others})"), dropped);
     let dead = count(&|c| c.dead);
     if dead > 0 {
-        legend.entry(scene, &format!("not shown: zero ({dead})"), |_, _| {});
+        legend.entry(scene, &format!("not shown: constant ({dead})"), |_, _| {});
     }
 }

@@ -57,7 +57,8 @@ pub(in super::super) fn draw(comparison: &Comparison) -> Scene {
                 false => marker.faint(scene, at, 3.6 + larger),
             });
         }
-        let steps = front(study, &axes);
+        let front = study.points.iter().filter(|point| point.on_front);
+        let steps = axes.stairs(front.map(|point| (point.psnr_mean, 100.0 * point.accuracy)));
         if steps.len() > 1 {
             scene.path(steps, 1.75 + larger, marker.ink);
         }
@@ -86,24 +87,4 @@ pub(in super::super) fn draw(comparison: &Comparison) -> Scene {
 
 fn places(study: &ComparedStudy, axes: &Axes) -> Vec<Point> {
     study.points.iter().map(|point| axes.at(point.psnr_mean, 100.0 * point.accuracy)).collect()
-}
-
-/// The stairs through the designs that no other beats.
-fn front(study: &ComparedStudy, axes: &Axes) -> Vec<Point> {
-    let mut front: Vec<(f64, f64)> = study
-        .points
-        .iter()
-        .filter(|point| point.on_front)
-        .map(|point| (point.psnr_mean, 100.0 * point.accuracy))
-        .collect();
-    front.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    let mut steps: Vec<Point> = Vec::new();
-    for (psnr, accuracy) in front {
-        let at = axes.at(psnr, accuracy);
-        if let Some(&(_, y)) = steps.last() {
-            steps.push((at.0, y));
-        }
-        steps.push(at);
-    }
-    steps
 }

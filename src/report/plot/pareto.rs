@@ -148,19 +148,10 @@ fn name_regions(scene: &mut Scene, axes: &Axes, view: &StudyView) {
     }
 }
 
-/// Joins the measured designs on the front by steps: between two of them nothing better than the lower one was measured.
+/// Joins the measured designs on the front.
 fn draw_front(scene: &mut Scene, axes: &Axes, marks: &[Mark]) {
-    let mut front: Vec<_> =
-        marks.iter().filter(|m| m.measured && m.row.pareto).map(|m| (m.psnr.value, m.accuracy.value)).collect();
-    front.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    let mut steps: Vec<Point> = Vec::new();
-    for (psnr, accuracy) in front {
-        let at = axes.at(psnr, accuracy);
-        if let Some(&(_, y)) = steps.last() {
-            steps.push((at.0, y));
-        }
-        steps.push(at);
-    }
+    let front = marks.iter().filter(|m| m.measured && m.row.pareto);
+    let steps = axes.stairs(front.map(|m| (m.psnr.value, m.accuracy.value)));
     if steps.len() > 1 {
         scene.path(steps, 1.75, BLACK);
     }

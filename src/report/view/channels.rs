@@ -20,7 +20,7 @@ pub struct Channel {
     pub leakage: f64,
     /// Fisher's criterion of its map, and of the map's mean.
     pub fisher: [f64; 2],
-    /// Whether it is zero on all training images.
+    /// Whether it is the same on all training images.
     pub dead: bool,
     /// Whether the chosen design keeps it.
     pub chosen: bool,

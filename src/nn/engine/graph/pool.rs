@@ -48,11 +48,13 @@ impl Pooling<'_> {
         }
     }
 
-    /// Calls `visit` with the offset of every position that a window covers.
-    fn positions(&self, window: &Window, map: Map, mut visit: impl FnMut(usize)) {
+    /// Calls `visit` with the offsets in the input, and in another layout of it, of every position that a window covers.
+    fn positions(&self, window: &Window, other: Map, mut visit: impl FnMut(usize, usize)) {
+        let offset =
+            |map: Map, y: usize, x: usize| map.origin() + window.image * map.image() + y * map.row() + x * map.pixel();
         for y in window.rows.clone() {
             for x in window.columns.clone() {
-                visit(map.origin() + window.image * map.image() + y * map.row() + x * map.pixel());
+                visit(offset(self.from, y, x), offset(other, y, x));
             }
         }
     }
@@ -64,7 +66,7 @@ impl Pooling<'_> {
         self.each(|window| {
             let output = &mut output[window.at..window.at + channels];
             output.fill(if max { f32::NEG_INFINITY } else { 0.0 });
-            self.positions(window, self.from, |at| {
+            self.positions(window, self.from, |at, _| {
                 let seen = output.iter_mut().zip(&input[at..at + channels]);
                 match max {
                     // Comparisons that let a NaN through, like PyTorch's.
@@ -89,7 +91,7 @@ impl Pooling<'_> {
             if max {
                 most.fill(f32::NEG_INFINITY);
                 first.fill(usize::MAX);
-                self.positions(window, self.from, |at| {
+                self.positions(window, self.from, |at, _| {
                     for (channel, &value) in input[at..at + channels].iter().enumerate() {
                         if first[channel] == usize::MAX || value > most[channel] {
                             (most[channel], first[channel]) = (value, at);
@@ -97,12 +99,8 @@ impl Pooling<'_> {
                     }
                 });
             }
-            let mut places = Vec::new();
-            self.positions(window, below_map, |at| places.push(at));
-            let mut seen = 0;
-            self.positions(window, self.from, |at| {
-                let below = &mut below[places[seen]..places[seen] + channels];
-                seen += 1;
+            self.positions(window, below_map, |at, place| {
+                let below = &mut below[place..place + channels];
                 for (channel, (below, &gradient)) in below.iter_mut().zip(gradient).enumerate() {
                     if !max {
                         *below += gradient / window.count as f32;

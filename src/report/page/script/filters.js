@@ -10,7 +10,7 @@ const filters = [
   { name: "Channels", key: "depth" },
   { name: "Selection", key: "selection" },
   { name: "Known by", key: "known" },
-  { name: "Budgets", key: "verdict", labels: { yes: "within budget", no: "over budget", maybe: "uncertain" } },
+  { name: "Budgets", key: "verdict" },
 ];
 const choice = {};
 
@@ -39,7 +39,7 @@ const resetFilters = () => {
 
 if (rows.length > 1) {
   for (const bar of document.querySelectorAll(".filters")) {
-    for (const { name, key, labels = {} } of filters) {
+    for (const { name, key } of filters) {
       const values = [...new Set(rows.map((row) => row.dataset[key]))];
       // A choice of one is none.
       if (values.length < 2) continue;
@@ -52,7 +52,7 @@ if (rows.length > 1) {
       }
       const select = element("select", { "data-key": key });
       select.add(new Option("all", ""));
-      for (const value of values) select.add(new Option(labels[value] ?? value, value));
+      for (const value of values) select.add(new Option(value, value));
       select.addEventListener("change", () => {
         choice[key] = select.value;
         applyFilters();
