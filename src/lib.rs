@@ -39,6 +39,7 @@ struct Readme;
 pub mod app;
 pub mod audit;
 pub mod backbone;
+mod bounded;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -6,10 +6,11 @@
 //! What is written ([`local_net`], [`cloud_net`], any graph by [`write()`]) is of operator set 13, with the preprocessing of images
 //! inside; a [`Runtime`] runs files independently of the code that wrote them.
 //!
-//! Files come from others: the protobuf decoder allocates no more than the file holds, subgraphs are not even decoded, external
-//! data is refused, and every tensor's shape is held against its bytes.
+//! Files come from others: what they hold is counted before it is decoded, subgraphs are not even decoded, external data is refused,
+//! every tensor's shape is held against its bytes, and numbers that are named again and again are not copied without end.
 
 mod constant;
+mod count;
 mod deploy;
 mod error;
 mod fold;

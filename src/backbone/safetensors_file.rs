@@ -48,7 +48,7 @@ impl SafetensorsFile {
         file.read_exact(&mut header).map_err(fail)?;
         let metadata: Metadata = serde_json::from_slice(&header)
             .map_err(|error| format(format!("its header does not describe tensors ({error})")))?;
-        let expected = data_start + metadata.data_len() as u64;
+        let expected = data_start.saturating_add(metadata.data_len() as u64);
         if found < expected {
             return Err(BackboneError::Truncated { path, expected, found });
         }

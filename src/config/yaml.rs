@@ -6,12 +6,14 @@
 
 mod spans;
 
+use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
 use super::place::Place;
 use super::{ConfigError, suggestion};
+use crate::bounded;
 use crate::suggest::{did_you_mean, question};
 use spans::Document;
 
@@ -21,15 +23,16 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Reads and parses the YAML file at `path`; also returns its text, whose hash identifies it.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<(T, String), ConfigError> {
     let unreadable = |source| ConfigError::Read { path: path.to_owned(), hint: beside(path), source };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_BYTES {
-        return Err(ConfigError::Yaml {
+    let bytes = bounded::read(path, MAX_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => ConfigError::Yaml {
             path: path.to_owned(),
             place: None,
-            message: format!("{size} bytes: a configuration file has at most {MAX_BYTES}"),
-        });
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            message: format!("a configuration file has at most {MAX_BYTES} bytes"),
+        },
+        _ => unreadable(error),
+    })?;
+    let not_text = |_| unreadable(Error::new(ErrorKind::InvalidData, "stream did not contain valid UTF-8"));
+    let text = String::from_utf8(bytes).map_err(not_text)?;
     let value = parse(path, &text)?;
     Ok((value, text))
 }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use half::f16;
 
 use super::ExportError;
-use super::manifest::{MANIFEST_FILE, MANIFEST_VERSION, Manifest};
+use super::manifest::{MANIFEST_FILE, MANIFEST_VERSION, Manifest, Preprocessing};
 use super::tensors::{self, Array};
+use crate::bounded;
 use crate::config::{FloatPrecision, WeightsPrecision};
 use crate::data::read_rgb;
-use crate::nn::{Device, Frozen, Graph, GraphOp};
+use crate::nn::{Device, Frozen, Graph, GraphCost, GraphOp};
 use crate::onnx::{self, ImageInput, Layout, PixelType, WeightPrecision};
 
 /// The local net as a runtime takes it, from pixels to features.
@@ -23,6 +24,18 @@ pub const CLOUD_NET_FILE: &str = "cloud_net.onnx";
 
 /// Its weights alone.
 pub const CLOUD_WEIGHTS_FILE: &str = "cloud_net.safetensors";
+
+/// Most bytes of a manifest.
+const MOST_MANIFEST: u64 = 16 << 20;
+
+/// Most bytes of a net's file.
+const MOST_NET: u64 = 2 << 30;
+
+/// Most values that a net may hold at once for an image, half a gibibyte of them: what VGG-16's first layers hold of 1024×1024.
+const MOST_VALUES: u64 = 1 << 27;
+
+/// Largest side of an image, and of what images are resized to.
+const MOST_SIDE: usize = 4096;
 
 /// The trained cloud net of a study.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +154,7 @@ impl Package {
     pub fn open(dir: &Path) -> Result<Self, ExportError> {
         let path = dir.join(MANIFEST_FILE);
         let format = |path: &Path, problem: String| ExportError::Format { path: path.to_owned(), problem };
-        let text = std::fs::read(&path).map_err(ExportError::io("read", &path))?;
+        let text = file(&path, MOST_MANIFEST)?;
         // The version first: another version's fields are others.
         let unreadable = |error: serde_json::Error| format(&path, format!("is not a package's manifest: {error}"));
         let Versioned { version } = serde_json::from_slice(&text).map_err(unreadable)?;
@@ -151,26 +164,34 @@ impl Package {
             return Err(format(&path, problem));
         }
         let manifest: Manifest = serde_json::from_slice(&text).map_err(unreadable)?;
-        let side = manifest.preprocessing.side;
-        let [height, width] = manifest.preprocessing.content;
-        if side > 4096 || height > side || width != height || height == 0 {
+        let Preprocessing { resize, side, content: [height, width], .. } = manifest.preprocessing;
+        if side > MOST_SIDE || height > side || width != height || height == 0 {
             return Err(format(&path, format!("an input of {height}×{width} in {side}×{side} is not accepted")));
+        }
+        if let Some(resize) = resize.filter(|resize| resize.to != height) {
+            let problem = format!("images resized to {0}×{0} are no input of {height}×{width}", resize.to);
+            return Err(format(&path, problem));
         }
         let [channels, rows, columns] = manifest.feature_shape;
         let path = dir.join(LOCAL_NET_FILE);
-        let onnx = std::fs::read(&path).map_err(ExportError::io("read", &path))?;
+        let onnx = file(&path, MOST_NET)?;
         if blake3::hash(&onnx).to_hex().as_str() != manifest.local_net_hash {
             let problem = "does not have the hash in the manifest: it was changed or damaged, export it again";
             return Err(format(&path, problem.to_owned()));
         }
         let imported = onnx::import(&onnx).map_err(|problem| format(&path, problem.to_string()))?;
-        let net = Frozen::of_graph(&imported.graph, height, Device::Cpu)?;
-        let output = imported.graph.cost(height, width).map_err(crate::nn::NnError::from)?.output;
+        let GraphCost { output, peak_values, .. } =
+            imported.graph.cost(height, width).map_err(crate::nn::NnError::from)?;
+        if peak_values > MOST_VALUES {
+            let problem = format!("holds {peak_values} values at once for one image, at most {MOST_VALUES} are taken");
+            return Err(format(&path, problem));
+        }
         if imported.layout != Layout::ChannelsFirst
             || [output.channels, output.height, output.width] != [channels, rows, columns]
         {
             return Err(format(&path, "gives other features than the manifest says".to_owned()));
         }
+        let net = Frozen::of_graph(&imported.graph, height, Device::Cpu)?;
         Ok(Self { net, manifest, onnx })
     }
 
@@ -239,6 +260,11 @@ impl Package {
         }
         Ok(image.pixels)
     }
+}
+
+/// The whole of one of a package's files, which come from others: never through a link.
+fn file(path: &Path, most: u64) -> Result<Vec<u8>, ExportError> {
+    bounded::refuse_irregular(path).and_then(|()| bounded::read(path, most)).map_err(ExportError::io("read", path))
 }
 
 /// Of a manifest what every version has.

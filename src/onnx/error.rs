@@ -24,6 +24,20 @@ pub enum Problem {
     /// More than protobuf allows.
     #[error("has {0} bytes; a protobuf message has at most 2 GiB")]
     TooLarge(u64),
+    /// More than any net of images has.
+    #[error("holds more than {0} nodes, attributes, names and tensors: export a net of images, without what trains it")]
+    TooManyParts(usize),
+    /// More nodes than any net of images has.
+    #[error("has {found} nodes, at most {most} are taken: simplify it (onnxsim), or export a smaller net")]
+    TooManyNodes {
+        /// Its nodes.
+        found: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// The same numbers, named again and again.
+    #[error("makes {0} numbers or more of those that it holds, many times as many: it is no net that was trained")]
+    Repetition(usize),
     /// It is not a message of this kind.
     #[error("is damaged or no ONNX model ({0}): fetch or export it again")]
     NotOnnx(String),

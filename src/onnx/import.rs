@@ -6,13 +6,21 @@ use std::path::Path;
 use prost::Message;
 
 use super::constant::Constant;
+use super::count;
 use super::error::{OnnxError, Problem};
 use super::node::Operation;
 use super::proto::{Model, ValueInfo};
+use crate::bounded;
 use crate::nn::{Graph, GraphError, GraphOp as Op};
 
 /// Most bytes of a protobuf message.
 const MOST_BYTES: u64 = 1 << 31;
+
+/// Most nodes: what is done with a graph takes time by their square.
+const MOST_NODES: usize = 1 << 14;
+
+/// Numbers that a graph may always have, 64 MiB of them: small files may repeat a few.
+const FREE_NUMBERS: usize = 1 << 24;
 
 /// The operator sets whose operations mean what is made of them.
 pub(super) const OPERATOR_SETS: std::ops::RangeInclusive<i64> = 7..=26;
@@ -53,7 +61,7 @@ pub fn read(path: &Path) -> Result<Imported, OnnxError> {
     if length > MOST_BYTES {
         return Err(fail(Problem::TooLarge(length)));
     }
-    let bytes = std::fs::read(path).map_err(|error| fail(Problem::Read(error)))?;
+    let bytes = bounded::read(path, MOST_BYTES).map_err(|error| fail(Problem::Read(error)))?;
     import(&bytes).map_err(fail)
 }
 
@@ -62,10 +70,14 @@ pub fn read(path: &Path) -> Result<Imported, OnnxError> {
 /// # Errors
 /// [`Problem`], as [`read`].
 pub fn import(bytes: &[u8]) -> Result<Imported, Problem> {
+    count::check(bytes)?;
     let model = Model::decode(bytes).map_err(|error| Problem::NotOnnx(error.to_string()))?;
     let message = model.graph.ok_or_else(|| Problem::NotOnnx("it holds no graph".to_owned()))?;
     if message.node.is_empty() {
         return Err(Problem::NotOnnx("its graph has no nodes".to_owned()));
+    }
+    if message.node.len() > MOST_NODES {
+        return Err(Problem::TooManyNodes { found: message.node.len(), most: MOST_NODES });
     }
     let standard = |set: &&super::proto::Opset| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx"));
     let version = model.opset_import.iter().find(standard).and_then(|set| set.version).unwrap_or(0);
@@ -90,6 +102,8 @@ pub fn import(bytes: &[u8]) -> Result<Imported, Problem> {
         constants,
         made: HashMap::from([(image.name.clone().unwrap_or_default(), Made { node: 0, layout, vector: false })]),
         absent: HashSet::from([String::new()]),
+        // Of 8-bit weights there are as many as bytes: once as they are, once scaled, once in their convolution.
+        numbers: bytes.len().saturating_mul(4).saturating_add(FREE_NUMBERS),
     };
     for node in &message.node {
         for output in node.output.iter().filter(|name| !name.is_empty()) {
@@ -149,6 +163,8 @@ pub(super) struct Reader {
     pub(super) made: HashMap<String, Made>,
     /// Optional inputs that are left out.
     pub(super) absent: HashSet<String>,
+    /// How many more may be made of the numbers that the file holds.
+    numbers: usize,
 }
 
 /// A tensor computed from the image.
@@ -161,6 +177,12 @@ pub(super) struct Made {
 }
 
 impl Reader {
+    /// Counts numbers that are made: a file that names a tensor in each of its nodes must not grow without end.
+    pub(super) fn spend(&mut self, numbers: usize) -> Result<(), Problem> {
+        self.numbers = self.numbers.checked_sub(numbers).ok_or(Problem::Repetition(numbers))?;
+        Ok(())
+    }
+
     /// Appends a node.
     pub(super) fn push(&mut self, name: &str, op: Op, inputs: Vec<usize>) -> Result<usize, Problem> {
         let width = match &op {
@@ -175,6 +197,13 @@ impl Reader {
             let reason = format!("it has {width} channels, at most {} are taken", u16::MAX);
             return Err(GraphError::Node { node: name.to_owned(), reason }.into());
         }
+        self.spend(match &op {
+            Op::Conv(conv) => conv.weight.len().saturating_add(conv.bias.len()),
+            Op::Affine { scale, shift } => scale.len().saturating_add(shift.len()),
+            Op::Select(channels) => channels.len(),
+            Op::Concat | Op::Add => inputs.len(),
+            _ => 0,
+        })?;
         let node = self.graph.push(name, op, inputs)?;
         self.widths.push(width);
         Ok(node)

@@ -97,6 +97,9 @@ impl<'a> Operation<'a> {
             }
         };
         // What isn't known, as a shape that follows from the image's, is of use to what needs no value alone.
+        if let Some(made) = &made {
+            reader.spend(made.values.len())?;
+        }
         reader.constants.insert(output, made.unwrap_or_else(Constant::unknown));
         Ok(())
     }

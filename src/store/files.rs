@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+pub(super) use crate::bounded::refuse_irregular;
+
 /// No header, journal or side file of ours comes near this size: 4 GiB.
 const MAX_BYTES: u64 = 1 << 32;
 
@@ -16,27 +18,20 @@ pub(super) fn exists(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Refuses an entry that is there but is a link, a folder or a device.
-pub(super) fn refuse_irregular(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is a link, a folder or a device where a file is expected; remove it",
-        )),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// The whole of a regular file.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_up_to(path, MAX_BYTES)
+}
+
+/// The whole of a regular file of at most `most` bytes.
+pub(super) fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     refuse_irregular(path)?;
     let file = File::open(path)?;
     let size = file.metadata()?.len();
-    if size > MAX_BYTES {
+    if size > most {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!("{size} bytes are more than the {MAX_BYTES} that a study's file may have"),
+            format!("{size} bytes are more than the {most} that such a file of a study may have"),
         ));
     }
     let mut bytes = Vec::with_capacity(size as usize);

@@ -13,6 +13,9 @@ use super::{StoreError, Warning};
 /// Version of the header's and the journal's format. Raised with every change that an older program would misread.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// No header comes near this size: 16 MiB.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// Content hashes of all that determines a study's measurements, in any notation that is stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
@@ -125,7 +128,7 @@ impl Header {
             return Ok(None);
         }
         let corrupt = |reason: String| StoreError::CorruptHeader { path: path.into(), reason };
-        let bytes = files::read(path).map_err(StoreError::reading(path))?;
+        let bytes = files::read_up_to(path, MAX_BYTES).map_err(StoreError::reading(path))?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
         // Before anything else: a newer header may look quite different.
         let version = value.get("schema_version").and_then(Value::as_u64);

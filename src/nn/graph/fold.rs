@@ -17,13 +17,14 @@ impl Graph {
     pub fn fold(self) -> Self {
         let mut graph = self;
         // Each merge may allow another one.
-        while let Some(merged) = graph.fold_once() {
-            graph = merged;
+        while let Some((at, from, op)) = graph.next_merge() {
+            graph = graph.merged(at, from, op);
         }
         graph
     }
 
-    fn fold_once(&self) -> Option<Self> {
+    /// Two nodes that can be one: the second, the first, and what they do together.
+    fn next_merge(&self) -> Option<(usize, usize, Op)> {
         let consumers = self.consumers();
         let last = self.nodes.len() - 1;
         for (at, node) in self.nodes.iter().enumerate() {
@@ -35,23 +36,23 @@ impl Graph {
             let before = &self.nodes[from].op;
             match (&node.op, before) {
                 (Op::Affine { scale, shift }, Op::Conv(conv)) if alone => {
-                    return Some(self.merged(at, from, Op::Conv(conv.scaled(scale, shift))));
+                    return Some((at, from, Op::Conv(conv.scaled(scale, shift))));
                 }
                 (Op::Affine { scale, shift }, Op::Affine { scale: first, shift: start }) if alone => {
                     let scaled = |a: &[f32]| Arc::new(a.iter().zip(&**scale).map(|(a, b)| a * b).collect::<Vec<_>>());
                     let moved = scaled(start).iter().zip(&**shift).map(|(a, b)| a + b).collect();
                     let both = Op::Affine { scale: scaled(first), shift: Arc::new(moved) };
-                    return Some(self.merged(at, from, both));
+                    return Some((at, from, both));
                 }
                 (Op::Conv(conv), Op::Pad { border, value }) if alone && *value == 0.0 => {
                     if let Padding::Explicit(own) = conv.padding {
                         let padding = Padding::Explicit(std::array::from_fn(|side| own[side] + border[side]));
-                        return Some(self.merged(at, from, Op::Conv(Conv { padding, ..conv.clone() })));
+                        return Some((at, from, Op::Conv(Conv { padding, ..conv.clone() })));
                     }
                 }
                 (Op::Conv(conv), Op::Select(channels)) if alone && conv.groups == 1 => {
                     if let Some(conv) = conv.permuted(channels) {
-                        return Some(self.merged(at, from, Op::Conv(conv)));
+                        return Some((at, from, Op::Conv(conv)));
                     }
                 }
                 (Op::Mul, _) => {
@@ -62,7 +63,7 @@ impl Graph {
                     let pair = [(node.inputs[0], node.inputs[1]), (node.inputs[1], node.inputs[0])];
                     if let Some((_, gate)) = pair.into_iter().find(|&(x, gate)| swish(x, gate)) {
                         // The sigmoid's input is the product's other factor already.
-                        return Some(self.merged(at, gate, Op::Activation(Activation::Swish)));
+                        return Some((at, gate, Op::Activation(Activation::Swish)));
                     }
                 }
                 _ => {}
@@ -72,8 +73,8 @@ impl Graph {
     }
 
     /// The graph with `op` in the place of node `from`, and without node `at` behind it.
-    fn merged(&self, at: usize, from: usize, op: Op) -> Self {
-        let mut graph = self.clone();
+    fn merged(self, at: usize, from: usize, op: Op) -> Self {
+        let mut graph = self;
         graph.nodes[from].op = op;
         graph.nodes[from].output = graph.nodes[at].output.clone();
         // What prepares a convolution's input is called as the convolution.
