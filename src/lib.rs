@@ -23,7 +23,7 @@
 //! # Invariants
 //!
 //! - [`metrics`], [`surrogate`] and [`solver`] do no I/O and know no tensor library.
-//! - candle's types stop at [`nn`]; polars' types stop at [`store`] and [`table`], parquet's and zip's at [`data`].
+//! - candle's types stop at [`nn`]; polars' types stop at [`store`] and [`table`], parquet's there and at [`data`], zip's at [`data`].
 //! - [`report`] never trains; [`export`] never measures.
 //! - A [`measurement::Measurement`] is one long-format row: a new attack adds rows, not columns.
 //! - Every training's randomness comes from a ChaCha stream of (seed, design, estimator).
@@ -47,6 +47,7 @@ pub mod estimate;
 pub mod exec;
 pub mod export;
 pub mod features;
+mod guard;
 pub mod identify;
 pub mod kernel;
 pub mod measurement;
@@ -54,6 +55,7 @@ pub mod metrics;
 pub mod mixing;
 pub mod nn;
 pub mod onnx;
+mod parquet_file;
 pub mod profile;
 pub mod protocol;
 pub mod proxy;

@@ -2,15 +2,14 @@
 //!
 //! polars stays behind this module and [`crate::store`].
 
+mod read;
+
 use std::collections::HashSet;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use polars::error::{PolarsError, PolarsResult};
-use polars::prelude::{
-    Column as PolarsColumn, DataFrame, DataType, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter,
-    SerReader, Series,
-};
+use parquet::errors::ParquetError;
+use polars::error::PolarsResult;
+use polars::prelude::{Column as PolarsColumn, DataFrame, NamedFrom, ParquetCompression, ParquetWriter, Series};
 
 use crate::suggest::did_you_mean;
 
@@ -69,7 +68,7 @@ pub enum TableError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: PolarsError,
+        source: ParquetError,
     },
     /// A damaged CSV file.
     #[error("{}: no valid CSV table: every line needs as many fields as the header", path.display())]
@@ -78,6 +77,16 @@ pub enum TableError {
         path: PathBuf,
         /// Why, with the line.
         source: csv::Error,
+    },
+    /// More than anybody compares.
+    #[error("{}: a table has at most {most} {what}: leave out what is not compared", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        most: usize,
     },
     /// A table without rows.
     #[error("{}: the table has no rows", path.display())]
@@ -154,11 +163,8 @@ impl Table {
     pub fn read(path: &Path) -> Result<Self, TableError> {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
         let columns = match extension.as_str() {
-            "csv" => read_csv(path)?,
-            "parquet" => {
-                let file = File::open(path).map_err(|source| TableError::Read { path: path.to_owned(), source })?;
-                read_parquet(file).map_err(|source| TableError::Parquet { path: path.to_owned(), source })?
-            }
+            "csv" => read::csv(path)?,
+            "parquet" => read::parquet(path)?,
             _ => return Err(TableError::Format { path: path.to_owned() }),
         };
         Self::new(path, columns)
@@ -269,63 +275,6 @@ impl Table {
         wanted.iter().map(row).collect()
     }
 }
-
-fn read_parquet(file: File) -> PolarsResult<Vec<(String, Values)>> {
-    let frame = ParquetReader::new(file).finish()?;
-    let mut columns = Vec::new();
-    for column in frame.columns() {
-        let series = column.as_materialized_series();
-        let values = match series.dtype() {
-            DataType::String => {
-                Values::Text(series.str()?.iter().map(|value| value.unwrap_or_default().to_owned()).collect())
-            }
-            kind if kind.is_primitive_numeric() => {
-                let real = series.cast(&DataType::Float64)?;
-                Values::Real(real.f64()?.iter().map(|value| value.unwrap_or(f64::NAN)).collect())
-            }
-            // Lists, dates and the like are no parameters of a design.
-            _ => continue,
-        };
-        columns.push((column.name().to_string(), values));
-    }
-    Ok(columns)
-}
-
-/// A column of which every field is a number, or empty, holds numbers.
-fn read_csv(path: &Path) -> Result<Vec<(String, Values)>, TableError> {
-    let wrong = |source: csv::Error| TableError::Csv { path: path.to_owned(), source };
-    let file = File::open(path).map_err(|source| TableError::Read { path: path.to_owned(), source })?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
-    let names: Vec<String> = reader.headers().map_err(wrong)?.iter().map(str::to_owned).collect();
-    let mut columns: Vec<Values> = names.iter().map(|_| Values::Real(Vec::new())).collect();
-    let mut record = csv::StringRecord::new();
-    let mut words: Vec<Vec<String>> = vec![Vec::new(); names.len()];
-    while reader.read_record(&mut record).map_err(wrong)? {
-        for ((column, field), words) in columns.iter_mut().zip(&record).zip(&mut words) {
-            let number = if field.is_empty() { Ok(f64::NAN) } else { field.parse() };
-            match (&mut *column, number) {
-                (Values::Real(values), Ok(number)) => {
-                    values.push(number);
-                    // What a number was written as is only needed should a word follow.
-                    if values.len() <= KEPT_WORDS {
-                        words.push(field.to_owned());
-                    }
-                }
-                (Values::Real(values), Err(_)) => {
-                    let mut text = std::mem::take(words);
-                    text.extend(values.iter().skip(text.len()).map(f64::to_string));
-                    text.push(field.to_owned());
-                    *column = Values::Text(text);
-                }
-                (Values::Text(values), _) => values.push(field.to_owned()),
-            }
-        }
-    }
-    Ok(names.into_iter().zip(columns).collect())
-}
-
-/// Leading fields of a column of numbers that are kept as they were written, such as `007`.
-const KEPT_WORDS: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -14,13 +14,13 @@ use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
 use super::cifar::expand;
 use super::error::ParquetProblem;
 use super::listing::{Listing, Store};
 use super::{DataError, MAX_PART_BYTES};
+use crate::parquet_file::{ParquetFile, guarded};
 
 /// Most rows of all files: as many as one part may hold of the smallest images.
 const MOST_ROWS: usize = MAX_PART_BYTES / (3 * super::SIDE_MULTIPLE * super::SIDE_MULTIPLE);
@@ -132,13 +132,13 @@ fn damaged(path: &Path) -> impl Fn(ParquetError) -> DataError {
     move |error| fails(path, ParquetProblem::Format(error))
 }
 
-fn open(path: &Path) -> Result<SerializedFileReader<File>, DataError> {
+fn open(path: &Path) -> Result<ParquetFile, DataError> {
     let file = File::open(path).map_err(|source| DataError::Read { path: path.to_path_buf(), source })?;
-    SerializedFileReader::new(file).map_err(damaged(path))
+    ParquetFile::open(file).map_err(damaged(path))
 }
 
 /// The names of the classes in the file's metadata.
-fn names(reader: &SerializedFileReader<File>, label_column: &str) -> Option<Vec<String>> {
+fn names(reader: &ParquetFile, label_column: &str) -> Option<Vec<String>> {
     let entries = reader.metadata().file_metadata().key_value_metadata()?;
     let text = entries.iter().find(|entry| entry.key == "huggingface")?.value.as_deref()?;
     let json: serde_json::Value = serde_json::from_str(text).ok()?;
@@ -148,15 +148,13 @@ fn names(reader: &SerializedFileReader<File>, label_column: &str) -> Option<Vec<
 
 /// The labels of one group.
 fn group_labels(
-    reader: &SerializedFileReader<File>,
+    reader: &ParquetFile,
     group: usize,
     rows: usize,
     (column, name): (usize, &str),
     path: &Path,
 ) -> Result<Vec<i64>, DataError> {
-    let column =
-        reader.get_row_group(group).and_then(|group| group.get_column_reader(column)).map_err(damaged(path))?;
-    match column {
+    match reader.column(group, column).map_err(damaged(path))? {
         ColumnReader::Int64ColumnReader(mut column) => take(&mut column, rows, name, 0, path),
         ColumnReader::Int32ColumnReader(mut column) => {
             Ok(take(&mut column, rows, name, 0, path)?.into_iter().map(i64::from).collect())
@@ -177,8 +175,8 @@ fn take<T: DataType>(
     let (mut values, mut levels) = (Vec::new(), Vec::new());
     let mut records = 0;
     while records < wanted {
-        let (read, ..) =
-            column.read_records(wanted - records, Some(&mut levels), None, &mut values).map_err(damaged(path))?;
+        let (read, ..) = guarded(|| column.read_records(wanted - records, Some(&mut levels), None, &mut values))
+            .map_err(damaged(path))?;
         if read == 0 {
             let (name, expected, found) = (name.to_owned(), row + wanted, row + records);
             return Err(fails(path, ParquetProblem::Rows { name, expected, found }));

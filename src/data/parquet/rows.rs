@@ -1,17 +1,14 @@
 //! Images from the rows of Parquet files, a batch at a time.
 
-use std::fs::File;
-
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use rayon::prelude::*;
 
 use super::super::decode::{Resize, dimensions_of, square_of};
 use super::super::listing::within;
 use super::super::place::Place;
-use super::{DataError, Group, Images, damaged, open, take};
+use super::{DataError, Group, Images, ParquetFile, damaged, guarded, open, take};
 
 /// A batch ends once it holds so many images or bytes. The pages that these bytes lie in are kept until they are decoded.
 const BATCH: (usize, usize) = (1 << 10, 32 << 20);
@@ -86,7 +83,7 @@ struct Rows<'a> {
     /// Rows that are still to be read, ascending.
     wanted: &'a [usize],
     /// The file that is open, by its position.
-    file: Option<(usize, SerializedFileReader<File>)>,
+    file: Option<(usize, ParquetFile)>,
     /// The group that is being read: its column, and the rows of it that were read or skipped.
     group: Option<(Group, ColumnReaderImpl<ByteArrayType>, usize)>,
 }
@@ -109,7 +106,7 @@ impl<'a> Rows<'a> {
             let Some((group, column, done)) = &mut self.group else { break };
             let path = &self.images.files[group.file].0;
             let from = first - group.start;
-            let skipped = column.skip_records(from - *done).map_err(damaged(path))?;
+            let skipped = guarded(|| column.skip_records(from - *done)).map_err(damaged(path))?;
             if skipped < from - *done {
                 let missing = ParquetError::EOF(format!("row {from} of row group {} is missing", group.index));
                 return Err(damaged(path)(missing));
@@ -141,7 +138,7 @@ impl<'a> Rows<'a> {
         let columns = file.metadata().file_metadata().schema_descr().columns();
         let column = columns.iter().position(|column| column.path().string() == self.images.column);
         let reader = match column {
-            Some(column) => file.get_row_group(group.index).and_then(|group| group.get_column_reader(column)),
+            Some(column) => file.column(group.index, column),
             None => Err(ParquetError::General(format!("column `{}` is gone", self.images.column))),
         };
         let reader = reader.map_err(damaged(path))?;
