@@ -1,5 +1,26 @@
 //! One function a subcommand: the only place that knows every stage, and the only one that prints.
 
+/// Prints a line on standard output. Shadows Rust's own within this module and those below: whatever names and texts of others a line
+/// holds, a terminal gets none of their commands.
+macro_rules! println {
+    () => {
+        std::println!()
+    };
+    ($($argument:tt)*) => {
+        $crate::app::output::say(format_args!($($argument)*))
+    };
+}
+
+/// The same on standard error.
+macro_rules! eprintln {
+    () => {
+        std::eprintln!()
+    };
+    ($($argument:tt)*) => {
+        $crate::app::output::tell(format_args!($($argument)*))
+    };
+}
+
 mod audit;
 mod bench;
 mod channels;

@@ -26,6 +26,7 @@ mod spec;
 mod survey;
 
 use std::fmt;
+use std::path::Path;
 
 pub use decode::{Fit, Resize, RgbImage, read_rgb};
 pub use error::{ArrayProblem, DataError, ParquetProblem};
@@ -43,6 +44,20 @@ pub const SIDE_MULTIPLE: usize = 16;
 
 /// Pixel bytes that one part may take in memory.
 const MAX_PART_BYTES: usize = 4 << 30;
+
+/// Bytes that a packed file may always unpack to.
+const FREE_UNPACKED: u64 = 512 << 20;
+
+/// How many times its size a packed file may unpack to beyond that; images are packed to a tenth.
+const MOST_RATIO: u64 = 64;
+
+/// Refuses a packed file that says of itself that it unpacks to many times its size, before memory is asked for.
+fn refuse_bomb(path: &Path, packed: u64, unpacked: u64) -> Result<(), DataError> {
+    if unpacked > FREE_UNPACKED && unpacked / MOST_RATIO > packed {
+        return Err(DataError::Bomb { path: path.to_path_buf(), packed, unpacked });
+    }
+    Ok(())
+}
 
 /// One of the three disjoint parts of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

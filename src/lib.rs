@@ -56,6 +56,7 @@ pub mod mixing;
 pub mod nn;
 pub mod onnx;
 mod parquet_file;
+mod plain;
 pub mod profile;
 pub mod protocol;
 pub mod proxy;

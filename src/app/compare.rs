@@ -235,7 +235,7 @@ fn csv(subjects: &[Subject]) {
 }
 
 /// A field of CSV, in quotes where it needs them.
-fn quoted(field: &str) -> String {
+pub(super) fn quoted(field: &str) -> String {
     match field.contains([',', '"', '\n']) {
         true => format!("\"{}\"", field.replace('"', "\"\"")),
         false => field.to_owned(),

@@ -7,8 +7,9 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use super::AppError;
-use super::output::line;
+use super::output::emit;
 use crate::config::{ConfigError, Place};
+use crate::plain;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const MARGIN: Style = AnsiColor::Blue.on_default().bold();
@@ -16,15 +17,15 @@ const MARGIN: Style = AnsiColor::Blue.on_default().bold();
 /// Tells of a command's failure.
 pub fn report(error: &AppError, json: bool) {
     if json {
-        println!("{}", line("error", object(error)));
+        emit("error", object(error));
         return;
     }
-    anstream::eprintln!("{ERROR}error{ERROR:#}: {error}");
+    anstream::eprintln!("{ERROR}error{ERROR:#}: {}", plain::line(&error.to_string()));
     if let Some(place) = config(error).and_then(ConfigError::place) {
         anstream::eprintln!("{}", coloured(place));
     }
     for cause in causes(error) {
-        anstream::eprintln!("  because: {cause}");
+        anstream::eprintln!("  because: {}", plain::line(&cause));
     }
 }
 
@@ -39,7 +40,7 @@ pub fn report_usage(error: &clap::Error, json: bool) -> u8 {
         let message = message.join(" ").trim_end().to_owned();
         let hint = text.lines().skip(1).find_map(|line| line.trim_start().strip_prefix("tip: ")).map(str::to_owned);
         let code = error.exit_code();
-        println!("{}", line("error", json!({ "message": message, "hint": hint, "causes": [], "exit_code": code })));
+        emit("error", json!({ "message": message, "hint": hint, "causes": [], "exit_code": code }));
     } else {
         // Where nobody listens, the exit code is left to say it.
         let _ = error.print();

@@ -4,6 +4,7 @@
 //! The journal holds what ended; this file says what runs. It is replaced as a whole, so that a reader never meets half of
 //! it, and goes when the run ends. A process that was killed leaves it behind: it is then too old to be believed.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -12,10 +13,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::progress::{Running, State};
+use crate::bounded;
+use crate::plain;
 use crate::verify::MetricBound;
 
 /// The file in the study's folder.
 const FILE: &str = "live.json";
+
+/// Most bytes of it that are read.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// How often it is written.
 const BEAT: Duration = Duration::from_secs(1);
@@ -44,7 +50,11 @@ pub(super) struct Live {
 impl Live {
     /// What is said in the study's folder `dir`, whenever it was; `None` where nothing is, or nothing that can be read.
     pub(super) fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(dir.join(FILE)).ok()?).ok()
+        let path = dir.join(FILE);
+        bounded::refuse_irregular(&path).ok()?;
+        let mut value = serde_json::from_slice(&bounded::read(&path, MOST_BYTES).ok()?).ok()?;
+        plain::clean(&mut value);
+        serde_json::from_value(value).ok()
     }
 
     /// Whether the process can be alive: by this machine's clock, and by its process table where it is the same machine.
@@ -121,13 +131,38 @@ impl Drop for Heart {
 
 fn write(path: &Path, live: &Live) -> std::io::Result<()> {
     let temporary = path.with_extension("json.tmp");
-    std::fs::write(&temporary, serde_json::to_vec(live)?)?;
+    // A study may come from others: what has that name may be a link that leads elsewhere.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+    file.write_all(&serde_json::to_vec(live)?)?;
+    drop(file);
     std::fs::rename(temporary, path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_study_are_neither_read_nor_written_through() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let outside = folder.path().join("outside");
+        std::fs::write(&outside, b"precious").unwrap();
+        let study = folder.path().join("study");
+        std::fs::create_dir(&study).unwrap();
+        symlink(&outside, study.join("live.json.tmp")).unwrap();
+        symlink("/dev/zero", study.join(FILE)).unwrap();
+        assert_eq!(Live::read(&study), None);
+        let state = Arc::new(Mutex::new(super::super::progress::state_for_tests()));
+        write(&study.join(FILE), &Live::of(&state.lock().unwrap(), &[])).unwrap();
+        assert!(Live::read(&study).is_some());
+        assert_eq!(std::fs::read(&outside).unwrap(), b"precious");
+    }
 
     #[test]
     fn a_file_of_a_dead_process_or_of_long_ago_is_not_believed() {

@@ -1,9 +1,12 @@
 //! How the program speaks: text for people, or JSON for programs, an object a line.
 
+use std::fmt::Arguments;
+
 use serde_json::{Map, Value};
 
 use super::progress::Style;
 use crate::cli::OutputArgs;
+use crate::plain;
 
 /// Version of what `--json` prints. Raised when a key goes or changes its meaning; new keys and kinds may come without.
 const VERSION: u32 = 1;
@@ -40,7 +43,17 @@ impl Output {
 
 /// Prints a line of JSON.
 pub(super) fn emit(kind: &str, object: Value) {
-    println!("{}", line(kind, object));
+    std::println!("{}", plain::json(&line(kind, object)));
+}
+
+/// Prints a text for people.
+pub(super) fn say(text: Arguments<'_>) {
+    std::println!("{}", plain::text(&text.to_string()));
+}
+
+/// Prints a text for people on standard error.
+pub(super) fn tell(text: Arguments<'_>) {
+    std::eprintln!("{}", plain::text(&text.to_string()));
 }
 
 /// The object with what every line begins with.

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::compare::quoted;
 use super::live::Live;
 use super::output::emit;
 use super::report_view;
 use super::{AppError, Output, exit};
 use crate::cli::{FolderArgs, ReportArgs, ShowArgs};
 use crate::measurement::Metric;
+use crate::plain;
 use crate::record::{DesignRecord, RECORD_FILE, RECORD_VERSION, Record};
 use crate::report;
 use crate::solver::pareto_front;
@@ -80,7 +82,18 @@ pub(super) fn open(dir: &Path) -> Result<(StudyReader, Record), AppError> {
     if version != RECORD_VERSION {
         return Err(problem("its conclusion is of another version: run `privynet optimize` again"));
     }
-    Ok((reader, serde_json::from_slice(&bytes).map_err(unreadable)?))
+    if !may_hold_commands(&bytes) {
+        return Ok((reader, serde_json::from_slice(&bytes).map_err(unreadable)?));
+    }
+    let mut value = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    plain::clean(&mut value);
+    Ok((reader, serde_json::from_value(value).map_err(unreadable)?))
+}
+
+/// Whether JSON may hold characters that are no text. A study may come from others, and its names end up in lines and pages.
+fn may_hold_commands(json: &[u8]) -> bool {
+    json.contains(&b'\\')
+        || std::str::from_utf8(json).is_ok_and(|text| text.contains(|c| plain::is_command(c) && c != '\n'))
 }
 
 /// Of a conclusion what every version has.
@@ -174,9 +187,9 @@ fn csv(record: &Record, designs: &[&DesignRecord]) {
         println!(
             "{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             d.id,
-            d.design.split,
+            quoted(&d.design.split),
             d.design.channels.depth(),
-            d.selection,
+            quoted(&d.selection),
             d.cost.macs,
             d.cost.bytes,
             d.cost.peak_memory,

@@ -10,6 +10,9 @@ use crate::data::{
     ArrayNames, CifarLabels, Division, Duplicates, PartSource, PartsSpec, Resize, SIDE_MULTIPLE, Source, Split,
 };
 
+/// Largest side that images are padded to.
+const MOST_PADDED: usize = 4096;
+
 /// Largest side that images are resized to.
 const MOST_SIDE: usize = 1024;
 
@@ -293,9 +296,10 @@ impl DataEntry {
             }
         }
         if let Some(side) = self.pad_to
-            && (side == 0 || !side.is_multiple_of(SIDE_MULTIPLE))
+            && (side == 0 || side > MOST_PADDED || !side.is_multiple_of(SIDE_MULTIPLE))
         {
-            return error("pad_to", &side, &format!("must be a multiple of {SIDE_MULTIPLE}, as nets take it"));
+            let accepted = format!("must be a multiple of {SIDE_MULTIPLE}, as nets take it, up to {MOST_PADDED}");
+            return error("pad_to", &side, &accepted);
         }
         if self.labels.is_some() && self.format != DataFormat::Cifar100 {
             return error(

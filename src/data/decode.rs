@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::error::{LimitError, LimitErrorKind};
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
+use image::{DynamicImage, GenericImageView, ImageDecoder, ImageError, ImageReader};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,13 @@ use super::place::Place;
 
 /// Longest image file.
 const MOST_FILE_BYTES: u64 = 512 << 20;
+
+/// Most pixels of an image, 8192 × 8192: a decoder may hold twelve bytes of each, and their colours take three more.
+const MOST_PIXELS: u64 = 1 << 26;
+
+/// Most pixels that an image has on its way to another size. One of 16384 × 1, scaled so that its shorter side is 1024, would have
+/// seventeen thousand million.
+const MOST_SCALED: u64 = 1 << 25;
 
 /// How images of any size become squares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,10 +48,11 @@ pub enum Fit {
 }
 
 impl Resize {
-    /// The square, by bilinear interpolation with antialiasing, as PIL's and torchvision's.
-    fn apply(self, image: &DynamicImage) -> image::RgbImage {
+    /// The square, by bilinear interpolation with antialiasing, as PIL's and torchvision's; `None` where what lies between takes too much
+    /// memory.
+    fn apply(self, image: DynamicImage) -> Option<image::RgbImage> {
         let side = u32::try_from(self.to).unwrap_or(u32::MAX);
-        let rgb = image.to_rgb8();
+        let rgb = image.into_rgb8();
         let (width, height) = rgb.dimensions();
         let scaled = |length: u32| {
             let length = u64::from(side) * u64::from(length) / u64::from(width.min(height).max(1));
@@ -54,12 +62,16 @@ impl Resize {
             Fit::Crop => (scaled(width), scaled(height)),
             Fit::Stretch => (side, side),
         };
+        let columns = u64::from(width.max(rgb.width()));
+        if columns.saturating_mul(height.into()) > MOST_SCALED {
+            return None;
+        }
         let resized = match rgb.dimensions() == (width, height) {
             true => rgb,
             false => image::imageops::resize(&rgb, width, height, FilterType::Triangle),
         };
         let [left, top] = [width, height].map(|length| round_half_to_even(length - side));
-        image::imageops::crop_imm(&resized, left, top, side, side).to_image()
+        Some(image::imageops::crop_imm(&resized, left, top, side, side).to_image())
     }
 }
 
@@ -89,7 +101,7 @@ pub fn read_rgb(path: &Path, resize: Option<Resize>) -> Result<RgbImage, DataErr
     let bytes = bytes(path)?;
     let place = || path.into();
     let decoded = upright(decoder(&bytes, &place)?, &bytes, &place)?;
-    let rgb = resize.map_or_else(|| decoded.to_rgb8(), |resize| resize.apply(&decoded));
+    let rgb = resized(decoded, resize, &place)?;
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
     Ok(RgbImage { width, height, pixels: rgb.into_raw() })
 }
@@ -115,9 +127,21 @@ pub(super) fn square_of(
         return Err(DataError::SizeDiffers { place: place(), width, height, side });
     }
     let decoded = upright(decoder, bytes, place)?;
-    let rgb = resize.map_or_else(|| decoded.to_rgb8(), |resize| resize.apply(&decoded));
+    let rgb = resized(decoded, resize, place)?;
     out.copy_from_slice(&rgb);
     Ok(())
+}
+
+/// The colours, resized where that is asked for.
+fn resized(
+    decoded: DynamicImage,
+    resize: Option<Resize>,
+    place: &dyn Fn() -> Place,
+) -> Result<image::RgbImage, DataError> {
+    let Some(resize) = resize else { return Ok(decoded.into_rgb8()) };
+    let (width, height) = decoded.dimensions();
+    let side = resize.to;
+    resize.apply(decoded).ok_or_else(|| DataError::Elongated { place: place(), width, height, side })
 }
 
 /// Width and height, from the file's header.
@@ -159,7 +183,12 @@ fn decoder<'a>(bytes: &'a [u8], place: &dyn Fn() -> Place) -> Result<impl ImageD
     }
     let fail = |source| DataError::Decode { place: place(), source };
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    reader.map_err(|source| fail(ImageError::IoError(source)))?.into_decoder().map_err(fail)
+    let decoder = reader.map_err(|source| fail(ImageError::IoError(source)))?.into_decoder().map_err(fail)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(DataError::TooManyPixels { place: place(), width, height, most: MOST_PIXELS });
+    }
+    Ok(decoder)
 }
 
 /// The pixels, turned as the camera says; the decoder's limit of 512 MiB refuses files that unpack to more.
@@ -171,7 +200,8 @@ fn upright(mut decoder: impl ImageDecoder, bytes: &[u8], place: &dyn Fn() -> Pla
         return Err(DataError::Unfinished { place: place() });
     }
     decoded.apply_orientation(orientation);
-    if decoded.color().has_alpha() && decoded.to_rgba8().pixels().any(|pixel| pixel.0[3] < u8::MAX) {
+    // Pixel by pixel: a copy with alpha would be as large as the image.
+    if decoded.color().has_alpha() && decoded.pixels().any(|(.., pixel)| pixel.0[3] < u8::MAX) {
         return Err(DataError::Transparent { place: place() });
     }
     Ok(decoded)
@@ -217,7 +247,7 @@ mod tests {
     fn crop_and_stretch_equal_pil_and_torchvision() {
         let image = ramp(37, 24);
         for (fit, golden) in [(Fit::Crop, CROPPED), (Fit::Stretch, STRETCHED)] {
-            let found = Resize { to: 16, fit }.apply(&image);
+            let found = Resize { to: 16, fit }.apply(image.clone()).unwrap();
             let row: Vec<u8> = (0..16).step_by(3).flat_map(|x| found.get_pixel(x, 5).0).collect();
             let apart = row.iter().zip(golden).map(|(&a, b)| a.abs_diff(b)).max().unwrap();
             assert!(found.dimensions() == (16, 16) && apart <= 1, "{fit:?}: {row:?}");
@@ -228,10 +258,35 @@ mod tests {
     const STRETCHED: [u8; 18] = [29, 50, 7, 76, 50, 59, 125, 50, 113, 173, 50, 167, 222, 50, 208, 13, 50, 103];
 
     #[test]
+    fn an_image_that_would_grow_beyond_measure_is_refused_before_it_does() {
+        let (_folder, path) = saved(&ramp(1, 16_000), "thin.png");
+        let message = |fit| read_rgb(&path, Some(Resize { to: 1024, fit })).map(drop).unwrap_err().to_string();
+        let found = message(Fit::Crop);
+        assert!(found.ends_with("thin.png` is 1×16000, too long to be scaled to 1024: crop it first"), "{found}");
+        let squeezed = read_rgb(&path, Some(Resize { to: 64, fit: Fit::Stretch })).unwrap();
+        assert_eq!((squeezed.width, squeezed.height), (64, 64));
+        assert_eq!(read_rgb(&path, Some(Resize { to: 16, fit: Fit::Crop })).unwrap().width, 16);
+    }
+
+    #[test]
+    fn a_header_that_announces_too_many_pixels_is_refused_before_they_are_decoded() {
+        let (_folder, path) = saved(&ramp(16, 16), "a.png");
+        let mut bytes = fs::read(&path).unwrap();
+        // IHDR: length, kind, width, height, five more bytes, CRC-32 of all but the length.
+        bytes[16..24].copy_from_slice(&[0, 0, 0x40, 0, 0, 0, 0x40, 0]);
+        let mut crc = flate2::Crc::new();
+        crc.update(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+        fs::write(&path, &bytes).unwrap();
+        let found = read_rgb(&path, None).unwrap_err().to_string();
+        assert!(found.contains("a.png` is 16384×16384") && found.contains("67108864 pixels"), "{found}");
+    }
+
+    #[test]
     fn a_square_of_the_size_is_left_as_it_is() {
         let image = ramp(16, 16);
         for fit in [Fit::Crop, Fit::Stretch] {
-            assert_eq!(Resize { to: 16, fit }.apply(&image), image.to_rgb8());
+            assert_eq!(Resize { to: 16, fit }.apply(image.clone()), Some(image.to_rgb8()));
         }
     }
 

@@ -147,6 +147,40 @@ pub enum DataError {
         /// Side of the images before it.
         side: usize,
     },
+    /// More pixels than one image may have.
+    #[error("{place} is {width}×{height}: an image may have {most} pixels; scale it down first")]
+    TooManyPixels {
+        /// The image.
+        place: Place,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The limit.
+        most: u64,
+    },
+    /// So long and thin that scaling it takes too much memory.
+    #[error("{place} is {width}×{height}, too long to be scaled to {side}: crop it first")]
+    Elongated {
+        /// The image.
+        place: Place,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Side of the square that it was to become.
+        side: usize,
+    },
+    /// A packed file that is next to nothing, and says that it unpacks to very much.
+    #[error("`{}` would unpack {packed} bytes to {unpacked}: no images are packed so well; check where it comes from", path.display())]
+    Bomb {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of it.
+        packed: u64,
+        /// Bytes that it would unpack to.
+        unpacked: u64,
+    },
     /// More pixels than this program holds in memory.
     #[error(
         "`{}`: {count} images of {width}×{height} need more than the {limit_gib} GiB that one part may take: use fewer or smaller images",
@@ -331,6 +365,14 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         problem: ParquetProblem,
+    },
+    /// A name that would not be shown as it is.
+    #[error(
+        "the class {class:?} has characters in its name that are no text: rename it, or give `classes` in the space"
+    )]
+    ClassName {
+        /// The name.
+        class: String,
     },
     /// A class without any image.
     #[error("the {part} part has no image of class `{class}`: every class needs images in every part")]

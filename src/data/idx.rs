@@ -26,10 +26,12 @@ pub(super) fn read(images: &Path, labels: &Path) -> Result<Listing, DataError> {
         return Err(DataError::NotSquare { place: images.into(), width, height });
     }
     require_room(images, count, width, height)?;
+    file.refuse_bomb(count * height * width)?;
     let bytes = file.body(count * height * width)?;
 
     let mut file = IdxFile::open(labels)?;
     let [label_count] = file.header(LABELS, "labels")?;
+    file.refuse_bomb(label_count)?;
     let label_bytes = file.body(label_count)?;
     if label_count != count {
         return Err(DataError::CountMismatch {
@@ -54,12 +56,14 @@ struct IdxFile<'a> {
     reader: Box<dyn Read>,
     gzip: bool,
     header_len: usize,
+    file_len: u64,
 }
 
 impl<'a> IdxFile<'a> {
     fn open(path: &'a Path) -> Result<Self, DataError> {
         let fail = |source| DataError::Read { path: path.to_path_buf(), source };
         let mut file = File::open(path).map_err(fail)?;
+        let file_len = file.metadata().map_err(fail)?.len();
         let mut start = [0; 2];
         let gzip = match file.read_exact(&mut start) {
             Ok(()) => start == GZIP,
@@ -69,7 +73,12 @@ impl<'a> IdxFile<'a> {
         file.rewind().map_err(fail)?;
         let reader: Box<dyn Read> =
             if gzip { Box::new(MultiGzDecoder::new(BufReader::new(file))) } else { Box::new(BufReader::new(file)) };
-        Ok(IdxFile { path, reader, gzip, header_len: 0 })
+        Ok(IdxFile { path, reader, gzip, header_len: 0, file_len })
+    }
+
+    /// Refuses a packed file that is too small for `len` bytes.
+    fn refuse_bomb(&self, len: usize) -> Result<(), DataError> {
+        if self.gzip { super::refuse_bomb(self.path, self.file_len, len as u64) } else { Ok(()) }
     }
 
     /// The sizes, once the magic number is found to be `magic`.
@@ -218,6 +227,15 @@ mod tests {
         huge[4..8].copy_from_slice(&u32::MAX.to_be_bytes());
         let found = message(&huge, &labels());
         assert!(found.contains("4294967295 images of 100×100 need more than the 4 GiB"), "{found}");
+    }
+
+    #[test]
+    fn a_packed_file_that_is_next_to_nothing_is_not_unpacked_to_gibibytes() {
+        let huge = idx(&[1 << 20, 32, 32], &vec![0; 1 << 20]);
+        let found = message(&gzip(&huge), &labels());
+        assert!(found.contains("to 1073741824: no images are packed so well"), "{found}");
+        let found = message(&gzip(&images()), &gzip(&idx(&[u32::MAX], &vec![0; 1 << 16])));
+        assert!(found.contains("labels` would unpack") && found.contains("to 4294967295"), "{found}");
     }
 
     #[test]

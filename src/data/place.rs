@@ -23,6 +23,14 @@ impl Place {
     pub fn item(file: &Arc<Path>, index: usize) -> Self {
         Self::Item { file: Arc::clone(file), index }
     }
+
+    /// The file that the image is in.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Item { file, .. } => file,
+        }
+    }
 }
 
 impl From<&Path> for Place {

@@ -1,6 +1,7 @@
 //! From what a reader found to a part that can be used: same classes, same side, disjoint, ordered, padded.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -8,7 +9,8 @@ use rayon::prelude::*;
 
 use super::listing::Listing;
 use super::place::Place;
-use super::{DataError, Dropped, Duplicates, ImageSet, Part, Region, SIDE_MULTIPLE};
+use super::{DataError, Dropped, Duplicates, ImageSet, MAX_PART_BYTES, Part, Region, SIDE_MULTIPLE};
+use crate::plain;
 
 /// The images of one part in the order in which a reader found them.
 #[derive(Debug)]
@@ -61,6 +63,9 @@ pub(super) fn class_names(given: Option<&[String]>, sources: &[(Part, &Listing)]
         },
         <[String]>::to_vec,
     );
+    if let Some(class) = names.iter().find(|name| name.contains(plain::is_command)) {
+        return Err(DataError::ClassName { class: class.clone() });
+    }
     for (part, listing) in sources {
         match &listing.class_names {
             Some(found) if *found != names => {
@@ -162,6 +167,13 @@ pub(super) fn finish(raw: Raw, frame: Frame, classes: usize) -> Result<ImageSet,
     let order = balanced_order(&raw.labels, classes);
     let labels = order.iter().map(|&index| raw.labels[index]).collect();
     let (size, Region { top, left, .. }) = (raw.size(), frame.content);
+    let padded = frame.side.saturating_mul(frame.side).saturating_mul(3).saturating_mul(order.len());
+    if padded > MAX_PART_BYTES {
+        let (path, count) =
+            (raw.places.first().map_or_else(PathBuf::new, |place| place.path().to_path_buf()), order.len());
+        let (width, height) = (frame.side, frame.side);
+        return Err(DataError::TooLarge { path, count, width, height, limit_gib: MAX_PART_BYTES >> 30 });
+    }
     let pixels = if frame.side == raw.side {
         gather(&raw.pixels, size, &order)
     } else {

@@ -1,6 +1,7 @@
 //! Numbers and sentences as a reader sees them: units, decimals, HTML escaping, and the answer in one sentence.
 
 use super::view::{DesignRow, Estimate, Exposure, Feasibility, Figures, KnownBy, Metric, Status, StudyView};
+use crate::plain;
 
 impl Metric {
     /// Name in a heading.
@@ -113,8 +114,8 @@ pub(super) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // XML allows no other control characters, and none has a meaning in a name.
-            c if c.is_control() && !matches!(c, '\n' | '\t') => escaped.push('\u{fffd}'),
+            // XML allows no other control characters, and what turns the direction of reading around has no place in a name.
+            c if plain::is_command(c) && !matches!(c, '\n' | '\t') => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod compare;
 mod errors;
+mod hostile;
 mod hub;
 mod latency;
 mod main_job;
