@@ -1,0 +1,174 @@
+//! Every parser of ours on files that are changed at random: none may panic, and none may ask for a gibibyte.
+//!
+//! ```sh
+//! cargo test --release --locked --test fuzz                        # each for a few seconds: what CI does
+//! PRIVYNET_FUZZ_SECONDS=1800 cargo test --release --locked --test fuzz -- onnx npz
+//! ```
+//!
+//! Inputs begin as valid files and are cut, spliced, overwritten and crossed. They follow from `PRIVYNET_FUZZ_SEED` (1) and the number of
+//! the execution alone, but for how many there is time for. Built with coverage counters (README, "Untrusted files"), inputs that
+//! reach something new are kept and changed further.
+//!
+//! An input that fails is written to `fuzz-failure-TARGET` in the folder for temporary files; naming a file as an argument runs it
+//! again: `--test fuzz -- onnx=FILE`.
+
+#[allow(unsafe_code, reason = "counters are bytes of the program that its own code changes")]
+mod coverage;
+#[allow(unsafe_code, reason = "an allocator is unsafe by nature")]
+mod memory;
+mod mutate;
+mod seeds;
+mod targets;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use coverage::Coverage;
+use mutate::Mutator;
+use targets::{Parse, Target, all};
+
+/// Seconds for each target where nothing is said.
+const SECONDS: f64 = 3.0;
+
+/// No input may take longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Largest input.
+const MOST_BYTES: usize = 1 << 20;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
+    let seconds = number("PRIVYNET_FUZZ_SECONDS").unwrap_or(SECONDS);
+    let seed = number("PRIVYNET_FUZZ_SEED").unwrap_or(1.0) as u64;
+    let folder = scratch();
+    if let Some((name, file)) = words.iter().find_map(|word| word.split_once('=')) {
+        return again(name, Path::new(file), folder.path());
+    }
+    let chosen = |target: &&Target| words.is_empty() || words.iter().any(|word| target.name.contains(word.as_str()));
+    let mut failed = false;
+    for target in all().iter().filter(chosen) {
+        std::fs::create_dir_all(folder.path().join(target.name))
+            .expect("the folder for temporary files can be written");
+        let ran = Run::new(target, folder.path(), seed).fuzz(Duration::from_secs_f64(seconds));
+        failed |= ran.is_err();
+        println!("fuzz {:<12} {}", target.name, ran.unwrap_or_else(|failure| format!("FAILED: {failure}")));
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// What this process's threads took so far: other programs on the machine must not make an input slow.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "the system's clock writes where it is told to")]
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is one that the system may write to.
+    let known = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } == 0;
+    if known { Duration::new(time.tv_sec as u64, time.tv_nsec as u32) } else { Duration::ZERO }
+}
+
+/// Elsewhere the clock has to do.
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+/// A folder in memory where there is one: most parsers read files.
+fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.or_else(|_| tempfile::tempdir()).expect("a temporary folder can be made")
+}
+
+/// Runs one input.
+fn again(name: &str, file: &Path, folder: &Path) -> ExitCode {
+    let targets = all();
+    let Some(target) = targets.iter().find(|target| target.name == name) else {
+        println!("no target is called {name}");
+        return ExitCode::FAILURE;
+    };
+    std::fs::create_dir_all(folder.join(name)).expect("the folder for temporary files can be written");
+    let bytes = std::fs::read(file).expect("the file can be read");
+    let begin = Instant::now();
+    let most = memory::watched(file, || (target.start)(&folder.join(name))(&bytes));
+    println!("{name}: {} bytes, {:.3} s, {most} bytes of memory at most", bytes.len(), begin.elapsed().as_secs_f64());
+    ExitCode::SUCCESS
+}
+
+/// One target under test.
+struct Run<'a> {
+    target: &'a Target,
+    parse: Parse,
+    corpus: Vec<Vec<u8>>,
+    mutator: Mutator,
+    coverage: Coverage,
+    failure: PathBuf,
+}
+
+impl<'a> Run<'a> {
+    fn new(target: &'a Target, folder: &Path, seed: u64) -> Self {
+        let corpus = (target.seeds)();
+        assert!(!corpus.is_empty(), "{} has no seeds", target.name);
+        Self {
+            target,
+            parse: (target.start)(&folder.join(target.name)),
+            corpus,
+            mutator: Mutator::new(seed, target.words),
+            coverage: Coverage::new(),
+            failure: std::env::temp_dir().join(format!("fuzz-failure-{}", target.name)),
+        }
+    }
+
+    /// Runs seeds, then changed ones until the time is over; tells how many.
+    fn fuzz(mut self, time: Duration) -> Result<String, String> {
+        let begin = Instant::now();
+        let (seeds, mut executions, mut most, mut slowest) = (self.corpus.len(), 0_u64, 0, Duration::ZERO);
+        while executions < seeds as u64 || begin.elapsed() < time {
+            let input = match self.corpus.get(executions as usize).filter(|_| executions < seeds as u64) {
+                Some(seed) => seed.clone(),
+                None => self.mutator.next(&self.corpus, MOST_BYTES),
+            };
+            let (bytes, took) = self.execute(&input)?;
+            (most, slowest) = (most.max(bytes), slowest.max(took));
+            executions += 1;
+            // Slow inputs are not worth changing further.
+            if self.coverage.is_new() && executions > seeds as u64 && took < PATIENCE / 20 {
+                self.corpus.push(input);
+            }
+        }
+        let rate = executions as f64 / begin.elapsed().as_secs_f64();
+        let kept = match self.coverage.is_there() {
+            true => format!(", {} inputs kept, {} places reached", self.corpus.len() - seeds, self.coverage.reached()),
+            false => String::new(),
+        };
+        Ok(format!(
+            "{executions} executions, {rate:.0}/s, at most {:.1} MiB and {:.3} s for one{kept}",
+            most as f64 / f64::from(1 << 20),
+            slowest.as_secs_f64()
+        ))
+    }
+
+    /// Runs one input; returns the most memory that it had and how long it took.
+    fn execute(&mut self, input: &[u8]) -> Result<(usize, Duration), String> {
+        self.coverage.begin();
+        let begin = processor_time();
+        let outcome = {
+            let parse = &mut self.parse;
+            catch_unwind(AssertUnwindSafe(|| memory::watch(input, &self.failure, || parse(input))))
+        };
+        let took = processor_time().saturating_sub(begin);
+        let told = |what: &str| {
+            let saved = std::fs::write(&self.failure, input);
+            let place = saved.map_or_else(|error| error.to_string(), |()| self.failure.display().to_string());
+            Err(format!("{what}; the input is {place}"))
+        };
+        match outcome {
+            Ok(most) if took < PATIENCE => Ok((most, took)),
+            Ok(_) => told(&format!("an input of {} bytes took {:.1} s", input.len(), took.as_secs_f64())),
+            Err(_) => told(&format!("{} panicked", self.target.name)),
+        }
+    }
+}
