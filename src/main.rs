@@ -7,9 +7,10 @@ use privynet::app;
 use privynet::cli::{Cli, ColorArg};
 
 /// Lets `privynet show STUDY | head` end quietly: Rust ignores the signal of a closed pipe, and printing then panics.
+#[allow(unsafe_code, reason = "the standard library has no word for it")]
 fn die_with_the_pipe() {
-    // SAFETY: no other thread runs yet, and the default action has no handler.
     #[cfg(unix)]
+    // SAFETY: no other thread runs yet, and the default action has no handler.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }

@@ -8,16 +8,19 @@
 //! Frozen graphs (`graph`) run on the same kernels, and on some of their own.
 
 mod affine;
+#[allow(unsafe_code, reason = "vectors of aligned lines are looked at as floats")]
 mod aligned;
 #[cfg(test)]
 mod golden;
 mod graph;
 mod inverse;
+#[allow(unsafe_code, reason = "inner loops read and write registers through pointers, once lengths are checked")]
 mod kernels;
 mod map;
 mod network;
 mod plan;
 mod runner;
+#[allow(unsafe_code, reason = "instructions that not every machine has")]
 mod simd;
 #[cfg(test)]
 mod tests;

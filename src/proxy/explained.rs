@@ -83,6 +83,7 @@ impl Workspace {
     }
 
     /// Factorises in place; `false` where the matrix is not positive definite.
+    #[allow(unsafe_code, reason = "instructions that not every machine has")]
     fn factorise(&mut self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {

@@ -70,12 +70,14 @@ impl Level {
         Self::Portable
     }
 
+    #[allow(unsafe_code, reason = "instructions that not every machine has")]
     fn run(self, tile: &mut Tile<'_>) {
-        // SAFETY: `best` has seen that the machine has the instruction set.
         match self {
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: `best` has seen that the machine has the instruction set.
             Self::Avx512 => unsafe { avx512(tile) },
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: `best` has seen that the machine has the instruction set.
             Self::Avx2 => unsafe { avx2(tile) },
             Self::Portable => tile.run::<false>(),
         }

@@ -142,39 +142,48 @@ mod avx512 {
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> __m512 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm512_set1_ps(value) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m512 {
+            // SAFETY: the caller has the instruction set, and `LANES` floats are there, as `Simd` asks.
             unsafe { _mm512_loadu_ps(from) }
         }
         #[inline(always)]
         unsafe fn store(to: *mut f32, value: __m512) {
+            // SAFETY: the caller has the instruction set, and `LANES` floats are there, as `Simd` asks.
             unsafe { _mm512_storeu_ps(to, value) }
         }
         #[inline(always)]
         unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
         unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm512_add_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm512_sub_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm512_mul_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn relu(value: __m512) -> __m512 {
             // The instruction yields its second operand when one is NaN.
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm512_max_ps(_mm512_setzero_ps(), value) }
         }
         #[inline(always)]
         unsafe fn where_positive(value: __m512, by: __m512) -> __m512 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe {
                 let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(by, _mm512_setzero_ps());
                 _mm512_maskz_mov_ps(positive, value)
@@ -182,6 +191,7 @@ mod avx512 {
         }
         #[inline(always)]
         unsafe fn sum(value: __m512) -> f32 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm512_reduce_add_ps(value) }
         }
     }
@@ -201,39 +211,48 @@ mod avx2 {
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> __m256 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm256_set1_ps(value) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m256 {
+            // SAFETY: the caller has the instruction set, and `LANES` floats are there, as `Simd` asks.
             unsafe { _mm256_loadu_ps(from) }
         }
         #[inline(always)]
         unsafe fn store(to: *mut f32, value: __m256) {
+            // SAFETY: the caller has the instruction set, and `LANES` floats are there, as `Simd` asks.
             unsafe { _mm256_storeu_ps(to, value) }
         }
         #[inline(always)]
         unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm256_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
         unsafe fn add(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm256_add_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm256_sub_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm256_mul_ps(a, b) }
         }
         #[inline(always)]
         unsafe fn relu(value: __m256) -> __m256 {
             // The instruction yields its second operand when one is NaN.
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { _mm256_max_ps(_mm256_setzero_ps(), value) }
         }
         #[inline(always)]
         unsafe fn where_positive(value: __m256, by: __m256) -> __m256 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe {
                 let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(by, _mm256_setzero_ps());
                 _mm256_and_ps(value, positive)
@@ -241,6 +260,7 @@ mod avx2 {
         }
         #[inline(always)]
         unsafe fn sum(value: __m256) -> f32 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe {
                 let half = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps::<1>(value));
                 let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
@@ -264,38 +284,47 @@ mod neon {
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> float32x4_t {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { vdupq_n_f32(value) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> float32x4_t {
+            // SAFETY: the caller has the instruction set, and `LANES` floats are there, as `Simd` asks.
             unsafe { vld1q_f32(from) }
         }
         #[inline(always)]
         unsafe fn store(to: *mut f32, value: float32x4_t) {
+            // SAFETY: the caller has the instruction set, and `LANES` floats are there, as `Simd` asks.
             unsafe { vst1q_f32(to, value) }
         }
         #[inline(always)]
         unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { vfmaq_f32(c, a, b) }
         }
         #[inline(always)]
         unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { vaddq_f32(a, b) }
         }
         #[inline(always)]
         unsafe fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { vsubq_f32(a, b) }
         }
         #[inline(always)]
         unsafe fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { vmulq_f32(a, b) }
         }
         #[inline(always)]
         unsafe fn relu(value: float32x4_t) -> float32x4_t {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { vmaxq_f32(value, vdupq_n_f32(0.0)) }
         }
         #[inline(always)]
         unsafe fn where_positive(value: float32x4_t, by: float32x4_t) -> float32x4_t {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe {
                 let positive = vcgtq_f32(by, vdupq_n_f32(0.0));
                 vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(value), positive))
@@ -303,6 +332,7 @@ mod neon {
         }
         #[inline(always)]
         unsafe fn sum(value: float32x4_t) -> f32 {
+            // SAFETY: the caller has the instruction set, as `Simd` asks.
             unsafe { vaddvq_f32(value) }
         }
     }
@@ -323,10 +353,12 @@ unsafe impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> [f32; 4] {
+        // SAFETY: the caller has the instruction set, and `LANES` floats are there, as `Simd` asks.
         unsafe { from.cast::<[f32; 4]>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: [f32; 4]) {
+        // SAFETY: the caller has the instruction set, and `LANES` floats are there, as `Simd` asks.
         unsafe { to.cast::<[f32; 4]>().write_unaligned(value) }
     }
     #[inline(always)]

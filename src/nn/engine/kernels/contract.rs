@@ -101,6 +101,7 @@ impl Kernel for Contraction<'_> {
     unsafe fn run<S: Simd, const PIXELS: usize, const ROWS: usize>(self) {
         // SAFETY: `contract` checked the lengths; all offsets below are inside the maps.
         let mut job = self;
+        // SAFETY: `contract` checked that the panels hold every block of every group, and the maps every window.
         unsafe { Blocks::<S, PIXELS>::new(&mut job).run(&job) }
     }
 }
@@ -146,8 +147,10 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
                     let depth = if runs > 1 { weights.run } else { DEPTH.min(weights.run - start) };
                     let at = ((panel * weights.runs + run) * weights.run + start) * width;
                     let block = Block {
+                        // SAFETY: `contract` checked that the panels hold every block of every group, and the maps every window.
                         weights: unsafe { weights.data.as_ptr().add(at) },
                         bias: if run == 0 && start == 0 && !weights.bias.is_empty() {
+                            // SAFETY: `contract` checked that the panels hold every block of every group, and the maps every window.
                             unsafe { weights.bias.as_ptr().add(panel * width) }
                         } else {
                             std::ptr::null()
@@ -160,6 +163,7 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
                         first: run == 0 && start == 0,
                         last: run + runs == weights.runs && start + depth == weights.run,
                     };
+                    // SAFETY: `contract` checked that the panels hold every block of every group, and the maps every window.
                     unsafe { self.block(job, &block) };
                     start += depth;
                 }
@@ -183,6 +187,7 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
             let (mut inputs, mut outputs) = ([job.input.as_ptr(); PIXELS], [0; PIXELS]);
             for pixel in 0..PIXELS {
                 // Missing pixels of the last tile repeat the last one.
+                // SAFETY: `contract` checked that every window lies within its map; offsets beyond the last pixel are of repeated ones.
                 inputs[pixel] = unsafe { job.input.as_ptr().add(input) };
                 outputs[pixel] = output;
                 if pixel + 1 < valid || (pixel + 1 == valid && valid == PIXELS) {
@@ -202,6 +207,7 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
                     }
                 }
             }
+            // SAFETY: `contract` checked that every window lies within its map; offsets beyond the last pixel are of repeated ones.
             unsafe { self.tile(from.row(), block, &inputs, &outputs, valid) };
             left -= valid;
         }
@@ -217,6 +223,7 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
         outputs: &[usize; PIXELS],
         valid: usize,
     ) {
+        // SAFETY: as the caller says of the block: its weights, its windows, and its outputs are there.
         unsafe {
             let (width, out) = (2 * S::LANES, self.out);
             let full = block.channels == width;
@@ -264,6 +271,7 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
     /// The inner loop. It works on a copy of the sums that is only indexed by constants, so that it is in registers.
     #[inline(always)]
     unsafe fn accumulate(sums: &mut [[S::V; 2]; PIXELS], row: usize, block: &Block, inputs: &[*const f32; PIXELS]) {
+        // SAFETY: as the caller says of the block: `depth` inputs of each run and as many weights are there.
         unsafe {
             let mut tile = [[S::splat(0.0); 2]; PIXELS];
             for (tile, sums) in tile.iter_mut().zip(sums.iter()) {
@@ -290,6 +298,7 @@ impl<S: Simd, const PIXELS: usize> Blocks<S, PIXELS> {
     /// Stores the channels of a panel that isn't full.
     #[inline(always)]
     unsafe fn store_part(&self, at: usize, sums: [S::V; 2], block: &Block) {
+        // SAFETY: the block's channels are there; a panel has no more than the 64 values held here.
         unsafe {
             let mut values = [0f32; 64];
             S::store(values.as_mut_ptr(), sums[0]);
@@ -328,6 +337,7 @@ struct Block {
 /// The first `channels` of a panel's values; zeros after them.
 #[inline(always)]
 pub(super) unsafe fn load_part<S: Simd>(from: *const f32, channels: usize) -> [S::V; 2] {
+    // SAFETY: the caller has so many channels at `from`; a panel has no more than the 64 values held here.
     unsafe {
         let mut values = [0f32; 64];
         for (channel, value) in values.iter_mut().enumerate().take(channels) {

@@ -84,6 +84,7 @@ impl Taps {
     unsafe fn sum<S: Simd>(&self, window: *const f32, weights: *const f32, bias: *const f32, out: *mut f32) {
         let [rows, columns] = self.kernel;
         let mut channel = 0;
+        // SAFETY: the caller has a whole window of all channels at `window`, as many weights, a bias or none, and room for the channels.
         unsafe {
             while channel + 2 * S::LANES <= self.channels {
                 let mut sums = [S::splat(0.0); 2];

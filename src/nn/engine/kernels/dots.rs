@@ -27,6 +27,7 @@ pub(in crate::nn::engine) struct Dots<'a> {
 pub(in crate::nn::engine) fn dots(level: Level, job: Dots<'_>) {
     let (from, to) = (job.input_map, job.output_map);
     assert!((from.shape.height, from.shape.width) == (to.shape.height, to.shape.width));
+    assert!(from.border > 0);
     assert!((1..=4).contains(&to.shape.channels) && job.bias.len() == to.shape.channels);
     assert!(job.weights.len() == 9 * from.shape.channels * to.shape.channels);
     assert!(job.input.len() >= job.images * from.image() && job.output.len() >= job.images * to.image());
@@ -60,6 +61,7 @@ unsafe fn rows<S: Simd, const CHANNELS: usize>(job: Dots<'_>) {
         let (image, y) = (row / from.shape.height, row % from.shape.height);
         for x in (0..from.shape.width).step_by(TOGETHER) {
             let valid = TOGETHER.min(from.shape.width - x);
+            // SAFETY: `dots` checked that the windows of all pixels, border included, and all weights are there.
             unsafe {
                 let mut windows = [job.input.as_ptr(); TOGETHER];
                 for (pixel, window) in windows.iter_mut().enumerate() {

@@ -37,6 +37,7 @@ pub(in crate::nn::engine) fn outer(level: Level, job: OuterProducts<'_>) {
     assert!(
         matches!(job.runs, 1 | 3) && job.sums.len() >= job.runs * job.runs * from.shape.channels * by.shape.channels
     );
+    assert!(job.runs == 1 || from.border > 0);
     assert!(!job.by_channel || by.shape.channels <= 4);
     if winograd::correlates(level, &job) {
         winograd::correlate(level, job);
@@ -114,6 +115,7 @@ impl Rows {
 
     #[inline(always)]
     unsafe fn at(&self, row: usize, height: usize) -> *const f32 {
+        // SAFETY: the caller asks for a row that the map has.
         unsafe { self.start.add(row / height * self.image + row % height * self.row) }
     }
 }
@@ -129,6 +131,7 @@ unsafe fn products<S: Simd, const ROWS: usize>(
     sums: *mut f32,
     stride: usize,
 ) {
+    // SAFETY: the caller has `m` and `n` values at each of the walk's pixels; reads past the last end within the slack, and sums are stored where they fit.
     unsafe {
         let width = 2 * S::LANES;
         for i in (0..m).step_by(ROWS) {

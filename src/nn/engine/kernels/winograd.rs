@@ -89,6 +89,7 @@ impl Tiles {
 /// `[a0 − a2, a1 + a2, a2 − a1, a1 − a3]`: Bᵀ times a column.
 #[inline(always)]
 unsafe fn spread<S: Simd>(a: [S::V; 4]) -> [S::V; 4] {
+    // SAFETY: the caller has the instruction set, as `Simd` asks.
     unsafe { [S::sub(a[0], a[2]), S::add(a[1], a[2]), S::sub(a[2], a[1]), S::sub(a[1], a[3])] }
 }
 
@@ -96,6 +97,7 @@ unsafe fn spread<S: Simd>(a: [S::V; 4]) -> [S::V; 4] {
 /// `target[p · stride ..]`.
 #[inline(always)]
 unsafe fn transform_inputs<S: Simd>(corner: *const f32, map: Map, target: *mut f32, stride: usize) {
+    // SAFETY: the caller has four rows of four pixels at `corner`, border included, and sixteen positions of room; channels fill whole registers.
     unsafe {
         for channel in (0..map.shape.channels).step_by(S::LANES) {
             let mut d = [[S::splat(0.0); 4]; 4];

@@ -95,6 +95,7 @@ struct Place {
 /// One position of `PIXELS` tiles times a panel.
 #[inline(always)]
 unsafe fn multiply<S: Simd, const PIXELS: usize>(left: *const f32, depth: usize, right: *const f32, out: *mut f32) {
+    // SAFETY: the caller has `PIXELS` tiles of `depth` values at `left`, as many panels at `right`, and room for the products.
     unsafe {
         let mut sums = [[S::splat(0.0); 2]; PIXELS];
         let mut right = right;
@@ -124,6 +125,7 @@ unsafe fn finish<S: Simd>(
     out: *mut f32,
     place: Place,
 ) {
+    // SAFETY: the caller has sixteen positions of products, `stride` apart, and the tile's four pixels lie within the maps.
     unsafe {
         let mut rows = [[S::splat(0.0); 4]; 2];
         let [upper, lower] = &mut rows;

@@ -89,6 +89,7 @@ impl Kernel for Correlation<'_, '_> {
 /// `A ∂y Aᵀ` of the 2×2 gradients at `corner`, for a panel; position `p` goes to `target[p · stride ..]`.
 #[inline(always)]
 unsafe fn transform_gradients<S: Simd>(corner: *const f32, map: Map, target: *mut f32, stride: usize) {
+    // SAFETY: the caller has a whole tile of a panel's gradients at `corner`, and sixteen positions of room at `target`.
     unsafe {
         for half in [0, S::LANES] {
             let corner = corner.add(half);
@@ -114,6 +115,7 @@ unsafe fn accumulate<S: Simd>(
     sums: *mut f32,
     add: bool,
 ) {
+    // SAFETY: the caller has `count` tiles of inputs and gradients, and room for `TOGETHER` rows of sums.
     unsafe {
         let width = 2 * S::LANES;
         let mut tile = [[S::splat(0.0); 2]; TOGETHER];
@@ -140,6 +142,7 @@ unsafe fn accumulate<S: Simd>(
 /// `Gᵀ s G` of the sums of one input and `LANES` outputs: the gradients of nine taps, `tap` apart.
 #[inline(always)]
 unsafe fn collect<S: Simd>(sums: *const f32, stride: usize, to: *mut f32, tap: usize, add: bool) {
+    // SAFETY: the caller has sixteen positions of sums, `stride` apart, and nine taps of room.
     unsafe {
         let mut columns = [[S::splat(0.0); 3]; 4];
         for (x, column) in columns.iter_mut().enumerate() {
@@ -161,12 +164,14 @@ unsafe fn collect<S: Simd>(sums: *const f32, stride: usize, to: *mut f32, tap: u
 /// `[a, a + b, a − b, −b]`: A times a column.
 #[inline(always)]
 unsafe fn widen<S: Simd>(a: S::V, b: S::V) -> [S::V; 4] {
+    // SAFETY: the caller has the instruction set, as `Simd` asks.
     unsafe { [a, S::add(a, b), S::sub(a, b), S::sub(S::splat(0.0), b)] }
 }
 
 /// `[a + (b + c)/2, (b − c)/2, (b + c)/2 + d]`: Gᵀ times a column.
 #[inline(always)]
 unsafe fn gather<S: Simd>([a, b, c, d]: [S::V; 4]) -> [S::V; 3] {
+    // SAFETY: the caller has the instruction set, as `Simd` asks.
     unsafe {
         let (half, sum) = (S::splat(0.5), S::add(b, c));
         [S::fma(half, sum, a), S::mul(half, S::sub(b, c)), S::fma(half, sum, d)]

@@ -54,6 +54,7 @@ impl Kernel for Weights<'_> {
 /// `[a, (a + b + c)/2, (a − b + c)/2, c]`: G times a column.
 #[inline(always)]
 unsafe fn widen<S: Simd>(a: S::V, b: S::V, c: S::V) -> [S::V; 4] {
+    // SAFETY: the caller has the instruction set, as `Simd` asks.
     unsafe {
         let (half, outer) = (S::splat(0.5), S::add(a, c));
         [a, S::mul(half, S::add(outer, b)), S::mul(half, S::sub(outer, b)), c]
