@@ -1,6 +1,7 @@
-//! Reading files that others wrote: never more than is said, whatever the file's length is said to be, since devices and pipes have none.
+//! Reading files that others wrote, never more than is said, whatever the file's length is said to be, since devices and pipes have none;
+//! and writing in folders that others filled, never through a link.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -42,6 +43,18 @@ pub(crate) fn refuse_irregular(path: &Path) -> io::Result<()> {
     }
 }
 
+/// A new file of this name. What had the name before goes, and stays what it is where it was a link to something else.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +66,17 @@ mod tests {
         fs::write(&path, b"12345").unwrap();
         assert_eq!(read(&path, 5).unwrap(), b"12345");
         assert_eq!(read(&path, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_not_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let [outside, link] = ["outside", "link"].map(|name| folder.path().join(name));
+        fs::write(&outside, b"precious").unwrap();
+        std::os::unix::fs::symlink(&outside, &link).unwrap();
+        io::Write::write_all(&mut create(&link).unwrap(), b"ours").unwrap();
+        assert_eq!((fs::read(&outside).unwrap(), fs::read(&link).unwrap()), (b"precious".to_vec(), b"ours".to_vec()));
     }
 
     #[cfg(unix)]

@@ -131,14 +131,7 @@ impl Drop for Heart {
 
 fn write(path: &Path, live: &Live) -> std::io::Result<()> {
     let temporary = path.with_extension("json.tmp");
-    // A study may come from others: what has that name may be a link that leads elsewhere.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-    file.write_all(&serde_json::to_vec(live)?)?;
-    drop(file);
+    bounded::create(&temporary)?.write_all(&serde_json::to_vec(live)?)?;
     std::fs::rename(temporary, path)
 }
 

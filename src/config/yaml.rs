@@ -149,3 +149,34 @@ fn place(text: &str, message: &str, location: Option<(usize, usize)>) -> Option<
     let exact = || location.and_then(|(line, column)| document.at(line, column));
     keyed.or_else(exact).or_else(|| document.value(&whole, None))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        parse::<serde_yaml::Value>(Path::new("x.yaml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_thousand_million_laughs_are_not_laughed() {
+        let mut text = "a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]\n".to_owned();
+        for level in 1..10 {
+            let before = vec![format!("*a{}", level - 1); 10].join(", ");
+            text += &format!("a{level}: &a{level} [{before}]\n");
+        }
+        assert!(refused(&text).contains("repetition limit exceeded"), "{}", refused(&text));
+        // What looks for places follows no alias at all.
+        assert!(Document::parse(&text).is_some());
+        assert!(refused("a: &a [*a]\n").contains("x.yaml"));
+    }
+
+    #[test]
+    fn a_file_nested_without_end_is_refused_by_both_parsers() {
+        let deep = MAX_BYTES as usize - 8;
+        for text in ["[".repeat(deep), "- ".repeat(deep / 2), "{a: ".repeat(deep / 4)] {
+            assert!(refused(&text).contains("recursion limit exceeded"), "{}", &refused(&text));
+            assert!(Document::parse(&text).is_none());
+        }
+    }
+}

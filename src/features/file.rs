@@ -14,6 +14,7 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::FeatureError;
+use crate::bounded;
 
 /// Ending of the files' names.
 pub(super) const ENDING: &str = "f16";
@@ -112,7 +113,7 @@ pub(super) struct Writer {
 impl Writer {
     pub fn create(path: PathBuf, contents: Contents, layer: &'static str) -> Result<Self, FeatureError> {
         let temporary = path.with_extension(super::cache::TEMPORARY);
-        let file = File::create(&temporary).map_err(|source| FeatureError::Io {
+        let file = bounded::create(&temporary).map_err(|source| FeatureError::Io {
             action: "create",
             path: temporary.clone(),
             source,
