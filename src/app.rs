@@ -25,6 +25,7 @@ mod audit;
 mod bench;
 mod channels;
 mod check;
+mod cluster;
 mod compare;
 mod error;
 mod exported;
@@ -47,9 +48,11 @@ mod report_view;
 mod reuse;
 mod score;
 mod setup;
+mod status;
 mod summary;
 mod tabulate;
 mod watch;
+mod worker;
 
 use crate::cli::{Cli, Command};
 
@@ -72,6 +75,8 @@ pub fn run(cli: Cli) -> Result<u8, AppError> {
         Command::Check(args) => check::run(&args, output),
         Command::Optimize(args) => optimize::run(&args, output),
         Command::Watch(args) => watch::run(&args, output),
+        Command::Status(args) => status::run(&args, output),
+        Command::Worker(args) => worker::run(&args, output),
         Command::Show(args) => read_study::show(&args, output),
         Command::Compare(args) => compare::run(&args, output),
         Command::Report(args) => read_study::report(&args, output),

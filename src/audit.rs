@@ -224,7 +224,7 @@ pub fn run(
     let fidelity = Fidelity::QuickVerification;
     let training_images = attacker.limit();
     let base = Protocol { training_images, ..Protocol::small_decoder() };
-    let request = |protocol| Request { design, fidelity, protocol, seed, verifying: None, guess: None };
+    let request = |protocol| Request { design, fidelity, protocol, seed, attempt: 0, verifying: None, guess: None };
     let deep = Protocol { decoder: effort.decoder, attack: effort.training, ..base };
     let inverted = effort.inverted.min(laboratory.parts().evaluation.len());
     let mut findings = Vec::new();

@@ -15,9 +15,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use design::{AttackArg, AuditArgs, ChannelsArgs, MeasureArgs, ProtocolArg, ScoreArgs};
 pub use machine::{BenchArgs, ProfileArgs};
 pub use prepare::{CheckArgs, CompletionsArgs, InitArgs, ManArgs, SchemaArg, SchemaArgs};
-pub use search::{OptimizeArgs, ReplayArgs, TabulateArgs};
+pub use search::{ExecutorArg, OptimizeArgs, ReplayArgs, TabulateArgs, WorkerArgs};
 pub use shared::{AssetArgs, ColorArg, FolderArgs, MachineArgs, OutputArgs, ResourceArgs};
-pub use study::{CompareArgs, ExportArgs, FeaturesArgs, ReportArgs, ShowArgs, WatchArgs};
+pub use study::{CompareArgs, ExportArgs, FeaturesArgs, ReportArgs, ShowArgs, StatusArgs, WatchArgs};
 
 /// Finds the local net that keeps a cloud model accurate and leaks the least.
 #[derive(Debug, Parser)]
@@ -64,6 +64,10 @@ pub enum Command {
     Optimize(OptimizeArgs),
     /// Follow a running study: what runs, the best so far, the time that is left
     Watch(WatchArgs),
+    /// Say how a study is doing, and what it has out on a cluster: counts, nodes, failures, time left
+    Status(StatusArgs),
+    /// Measure one task of a batch: what `optimize --executor slurm` runs on a cluster's nodes
+    Worker(WorkerArgs),
     /// Print what a study measured
     Show(ShowArgs),
     /// Put several studies side by side: one plot, one table, and what can't be compared

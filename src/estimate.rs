@@ -14,8 +14,11 @@ mod sanity;
 
 use std::ops::ControlFlow;
 
-use crate::features::Standardisation;
-use crate::measurement::{Fidelity, Measurement, Metric};
+use serde::{Deserialize, Serialize};
+
+use crate::features::{FeatureError, Standardisation};
+use crate::measurement::{Failure, Fidelity, Measurement, Metric};
+use crate::metrics::MetricsError;
 use crate::nn::{NnError, Params};
 use crate::protocol::Protocol;
 use crate::space::{ChannelChoice, Design};
@@ -39,6 +42,8 @@ pub struct Request<'a> {
     pub protocol: Protocol,
     /// Seed of initial weights, batch order and dropout.
     pub seed: u64,
+    /// How often this measurement failed before: each try draws anew.
+    pub attempt: u32,
     /// What a verification needs besides.
     pub verifying: Option<Verifying>,
     /// The channels that the attacker takes the features for, and made his pairs with; the design's own where absent.
@@ -46,7 +51,7 @@ pub struct Request<'a> {
 }
 
 /// What a verification needs of a measurement beyond its figures.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Verifying {
     /// An attack whose mean PSNR exceeds this need not be trained further: the design is refuted.
     pub settled_above: Option<f64>,
@@ -69,6 +74,9 @@ impl Request<'_> {
             hasher.update(part);
         }
         hasher.update(&self.seed.to_le_bytes());
+        if self.attempt > 0 {
+            hasher.update(&self.attempt.to_le_bytes());
+        }
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         u64::from_le_bytes(bytes)
@@ -165,10 +173,25 @@ pub enum EstimateError {
     },
     /// The features can't be had.
     #[error(transparent)]
-    Features(#[from] crate::features::FeatureError),
+    Features(#[from] FeatureError),
     /// Reconstructions that can't be scored (a diverged decoder's NaN, images smaller than SSIM's window).
     #[error(transparent)]
-    Metrics(#[from] crate::metrics::MetricsError),
+    Metrics(#[from] MetricsError),
+}
+
+impl EstimateError {
+    /// What kind of failure it is.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Training { source: NnError::Diverged { .. }, .. } | Self::Metrics(MetricsError::NotFinite { .. }) => {
+                Failure::Diverged
+            }
+            Self::Training { source, .. } | Self::Features(FeatureError::Net(source)) if source.is_out_of_memory() => {
+                Failure::OutOfMemory
+            }
+            _ => Failure::Other,
+        }
+    }
 }
 
 /// Measures one aspect of a design; several designs at once where it is called from several threads.

@@ -1,39 +1,38 @@
 //! Where measurements run and how they become durable.
 //!
 //! [`Executor::measure`] answers from the study's journal where it can, so that a resumed study proposes and
-//! receives exactly what the interrupted one did; otherwise it runs the estimators and appends each evaluation
-//! to the journal as soon as it is there. Several jobs run side by side in [`Lanes`]; no figure depends on that.
+//! receives exactly what the interrupted one did; otherwise [`Workers`] measure, and each evaluation is in the journal as
+//! soon as it is there. No figure depends on where it was measured, nor on what ran beside it.
+//!
+//! | workers | where |
+//! |---|---|
+//! | [`LocalWorkers`] | this machine, in [`Lanes`] |
+//! | [`slurm::SlurmWorkers`] | a cluster's nodes: tasks of job arrays run this program's `worker` |
+//!
+//! # Faults
+//! A measurement that fails, panics, diverges or takes too long is recorded with its reason, and tried again with initial weights and
+//! batches of its own as often as the [`Executor`] is told; after running out of memory with half the batch. The last try's failure is
+//! the measurement's result: the study goes on without it.
 
 mod lanes;
+mod local;
+pub mod slurm;
+mod task;
+mod worker;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
-use crate::estimate::{EstimateError, Estimator, Request, Verifying, Watch};
-use crate::measurement::{DesignId, Evaluation, Fidelity, Outcome};
-use crate::protocol::Protocol;
-use crate::space::Candidate;
+use crate::measurement::{Evaluation, Failure, Outcome};
 use crate::store::{Event, StoreError, Study, Verification};
 
 pub use lanes::{Beside, Lanes};
+pub use local::LocalWorkers;
+pub use task::{Attempt, Job, Task};
+pub use worker::{Interrupted, Measured, Worker, cloud_net_name, gallery_name};
 
-/// One measurement to be made.
-#[derive(Debug, Clone)]
-pub struct Job<'a> {
-    /// What to measure.
-    pub candidate: &'a Candidate,
-    /// With how much data and training.
-    pub fidelity: Fidelity,
-    /// Seed of the trainings.
-    pub seed: u64,
-    /// What a verification needs besides.
-    pub verifying: Option<Verifying>,
-    /// Why this design, in words for the reader of the report.
-    pub reason: String,
-}
+use task::Key;
 
 /// Follows a study and can interrupt it. A job's `number` counts the study's jobs from 1; several run at once.
 pub trait Observer: Sync {
@@ -41,6 +40,8 @@ pub trait Observer: Sync {
     fn started(&self, job: &Job<'_>, number: usize, planned: usize);
     /// A job proceeds: `what` is a short label, `done` a fraction of it in [0, 1]. `Break` interrupts the study.
     fn progress(&self, number: usize, what: &str, done: f64) -> ControlFlow<()>;
+    /// A job failed and will be tried again.
+    fn failed(&self, job: &Job<'_>, evaluation: &Evaluation, number: usize);
     /// A job ended, or its result was found in the journal (`fresh` is false).
     fn finished(&self, job: &Job<'_>, evaluation: &Evaluation, number: usize, fresh: bool);
 }
@@ -51,67 +52,134 @@ pub enum ExecError {
     /// The user asked to stop. What was measured is on disk.
     #[error("interrupted: every finished measurement is kept, and the same command resumes")]
     Interrupted,
+    /// The user asked to stop, and left measurements running elsewhere.
+    #[error(
+        "detached: {running} measurements stay queued or running on the cluster; the same command picks them up, and \
+         `privynet status` says how far they are"
+    )]
+    Detached {
+        /// How many.
+        running: usize,
+    },
     /// The journal can't be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The cluster can't be used.
+    #[error(transparent)]
+    Slurm(#[from] slurm::SlurmError),
 }
 
-type Key = (DesignId, Fidelity, u64);
+/// Where measurements are made.
+pub trait Workers: Sync {
+    /// Makes a round's measurements, in any order, and hands each over as soon as it is there. None begins once [`Round::more`] says
+    /// no.
+    ///
+    /// # Errors
+    /// [`ExecError`] where the observer interrupts, a result can't be handed over, or nothing can be measured at all.
+    fn run(&self, round: &Round<'_>) -> Result<(), ExecError>;
+}
+
+/// A job that the journal has no result of.
+pub struct Pending<'a> {
+    /// Its number in the study, from 1.
+    pub number: usize,
+    /// The job.
+    pub job: &'a Job<'a>,
+    /// The same for a worker.
+    pub task: Task,
+}
+
+/// Receives what a worker measured.
+type Deliver<'a> = &'a (dyn Fn(&Pending<'_>, Measured) -> Result<(), ExecError> + Sync);
+
+/// Measurements to be made side by side.
+pub struct Round<'a> {
+    /// Which.
+    pub pending: &'a [Pending<'a>],
+    /// To be told how each proceeds.
+    pub observer: &'a dyn Observer,
+    /// Whether another may begin.
+    pub more: &'a (dyn Fn() -> bool + Sync),
+    /// To be told when one begins.
+    pub started: &'a (dyn Fn(&Pending<'_>) + Sync),
+    /// Makes a result durable.
+    pub deliver: Deliver<'a>,
+}
+
+/// What is known of a measurement.
+struct Known {
+    /// Its last try's.
+    evaluation: Evaluation,
+    /// Tries that failed.
+    attempt: Attempt,
+    /// Seconds that all tries took.
+    seconds: f64,
+}
 
 /// What was measured, in memory and on disk.
 struct Ledger {
     study: Study,
-    known: HashMap<Key, Evaluation>,
+    known: HashMap<Key, Known>,
     asked_seconds: f64,
 }
 
-/// Runs measurements on this machine.
+impl Ledger {
+    /// Takes note of a try that is in the journal.
+    fn learn(&mut self, evaluation: &Evaluation) {
+        let key = (evaluation.design.clone(), evaluation.fidelity, evaluation.seed);
+        let before = self.known.get(&key);
+        let (mut attempt, mut seconds) = before.map_or_else(Default::default, |known| (known.attempt, known.seconds));
+        if let Outcome::Failed { kind, .. } = evaluation.outcome {
+            attempt.failures += 1;
+            attempt.halvings += u32::from(kind == Failure::OutOfMemory);
+        }
+        seconds += evaluation.seconds;
+        self.known.insert(key, Known { evaluation: evaluation.clone(), attempt, seconds });
+    }
+
+    /// A measurement's result, unless there is none yet or it is to be tried again.
+    fn result(&self, key: &Key, retries: u32) -> Option<&Known> {
+        let settled =
+            |known: &&Known| matches!(known.evaluation.outcome, Outcome::Done(_)) || known.attempt.failures > retries;
+        self.known.get(key).filter(settled)
+    }
+}
+
+/// Has measurements made, and remembers them.
 pub struct Executor<'a> {
     ledger: Mutex<Ledger>,
     verifications: Vec<Verification>,
-    estimators: Vec<Box<dyn Estimator + 'a>>,
+    workers: Box<dyn Workers + 'a>,
     observer: &'a dyn Observer,
-    lanes: Lanes,
+    retries: u32,
     jobs: usize,
     planned: usize,
 }
 
-/// A job that the journal has no result of.
-struct Pending<'j, 'a> {
-    /// Its place among the jobs asked for.
-    index: usize,
-    number: usize,
-    job: &'j Job<'a>,
-}
-
 impl<'a> Executor<'a> {
-    /// An executor on `study`, whose journal held `recovered`.
+    /// How often a measurement that failed is tried again, where nobody asks for a number.
+    pub const RETRIES: u32 = 2;
+
+    /// An executor on `study`, whose journal held `recovered`; what fails is tried again `retries` times.
     pub fn new(
         study: Study,
         recovered: &[Event],
-        estimators: Vec<Box<dyn Estimator + 'a>>,
+        workers: Box<dyn Workers + 'a>,
         observer: &'a dyn Observer,
         planned: usize,
-        lanes: Lanes,
+        retries: u32,
     ) -> Self {
-        let known: HashMap<Key, Evaluation> = recovered
-            .iter()
-            .filter_map(|event| match event {
-                Event::Evaluation(e) => Some(((e.design.clone(), e.fidelity, e.seed), e.clone())),
-                Event::Verification(_) => None,
-            })
-            .collect();
-        let verifications = recovered
-            .iter()
-            .filter_map(|event| match event {
-                Event::Verification(v) => Some(v.clone()),
-                Event::Evaluation(_) => None,
-            })
-            .collect();
+        let mut ledger = Ledger { study, known: HashMap::new(), asked_seconds: 0.0 };
+        let mut verifications = Vec::new();
+        for event in recovered {
+            match event {
+                Event::Evaluation(evaluation) => ledger.learn(evaluation),
+                Event::Verification(verification) => verifications.push(verification.clone()),
+            }
+        }
         // Those of other studies come first in the order of this one's.
-        let jobs = known.values().filter(|evaluation| evaluation.from.is_some()).count();
-        let ledger = Mutex::new(Ledger { study, known, asked_seconds: 0.0 });
-        Self { ledger, verifications, estimators, observer, lanes, jobs, planned }
+        let jobs = ledger.known.values().filter(|known| known.evaluation.from.is_some()).count();
+        Self { ledger: Mutex::new(ledger), verifications, workers, observer, retries, jobs, planned }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -126,7 +194,7 @@ impl<'a> Executor<'a> {
 
     /// Seconds that all measurements of this study took, those of earlier runs included, those of other studies not.
     pub fn spent_seconds(&self) -> f64 {
-        self.ledger().known.values().filter(|e| e.from.is_none()).map(|e| e.seconds).sum()
+        self.ledger().known.values().filter(|known| known.evaluation.from.is_none()).map(|known| known.seconds).sum()
     }
 
     /// Seconds that the measurements asked for so far took, whether made now or found in the journal: what a limit on
@@ -135,9 +203,9 @@ impl<'a> Executor<'a> {
         self.ledger().asked_seconds
     }
 
-    /// Every evaluation of the study, in the order in which they were asked for.
+    /// Every evaluation of the study, in the order in which they were asked for; of one that was tried again the last.
     pub fn evaluations(&self) -> Vec<Evaluation> {
-        let mut all: Vec<_> = self.ledger().known.values().cloned().collect();
+        let mut all: Vec<_> = self.ledger().known.values().map(|known| known.evaluation.clone()).collect();
         all.sort_by_key(|e| e.order);
         all
     }
@@ -147,67 +215,95 @@ impl<'a> Executor<'a> {
         self.evaluations().into_iter().filter(|evaluation| evaluation.from.is_some()).collect()
     }
 
-    /// Measures `jobs` side by side, or finds their results in the journal; the results in the jobs' order.
+    /// Has `jobs` measured side by side, or finds their results in the journal; the results in the jobs' order.
     ///
-    /// A measurement that fails or panics is recorded as failed and does not stop the study. No measurement starts once
+    /// A measurement that fails to the last try is a result as well and does not stop the study. No measurement starts once
     /// those asked for took `seconds`: the jobs left then have no result.
     ///
     /// # Errors
-    /// [`ExecError`] where the observer interrupts or the journal can't be written.
+    /// [`ExecError`] where the observer interrupts, the journal can't be written or the workers can't be used.
     pub fn measure(&mut self, jobs: &[Job<'_>], seconds: Option<f64>) -> Result<Vec<Option<Evaluation>>, ExecError> {
-        let mut results = vec![None; jobs.len()];
-        let mut pending = Vec::new();
-        for (index, job) in jobs.iter().enumerate() {
-            let number = self.jobs + 1 + index;
-            match self.found(job) {
-                Some(evaluation) => {
-                    self.observer.finished(job, &evaluation, number, false);
-                    results[index] = Some(evaluation);
-                }
-                None => pending.push(Pending { index, number, job }),
-            }
-        }
+        let first = self.jobs + 1;
         self.jobs += jobs.len();
         self.planned = self.planned.max(self.jobs);
-        let more = || seconds.is_none_or(|limit| self.asked_seconds() < limit);
-        let made = self.lanes.run(&pending, more, |pending, beside| self.run(pending, beside))?;
-        for (pending, evaluation) in pending.iter().zip(made) {
-            results[pending.index] = evaluation;
+        for (index, job) in jobs.iter().enumerate() {
+            let mut ledger = self.ledger();
+            if let Some(known) = ledger.result(&job.key(), self.retries) {
+                let (evaluation, seconds) = (known.evaluation.clone(), known.seconds);
+                ledger.asked_seconds += seconds;
+                drop(ledger);
+                self.observer.finished(job, &evaluation, first + index, false);
+            } else if let Some(known) = ledger.known.get(&job.key()) {
+                // Tries of an earlier run count as well.
+                ledger.asked_seconds += known.seconds;
+            }
         }
-        Ok(results)
+        let more = || seconds.is_none_or(|limit| self.asked_seconds() < limit);
+        loop {
+            let pending = self.pending(jobs, first);
+            if pending.is_empty() || !more() {
+                break;
+            }
+            self.workers.run(&Round {
+                pending: &pending,
+                observer: self.observer,
+                more: &more,
+                started: &|pending| self.observer.started(pending.job, pending.number, self.planned),
+                deliver: &|pending, measured| self.deliver(pending, measured),
+            })?;
+        }
+        let ledger = self.ledger();
+        // Of one that no time is left to try again, the failure.
+        let result = |job: &Job<'_>| ledger.known.get(&job.key()).map(|known| known.evaluation.clone());
+        Ok(jobs.iter().map(result).collect())
     }
 
-    /// The journal's result of `job`, which counts as asked for.
-    fn found(&self, job: &Job<'_>) -> Option<Evaluation> {
-        let mut ledger = self.ledger();
-        let found = ledger.known.get(&(job.candidate.id.clone(), job.fidelity, job.seed)).cloned()?;
-        ledger.asked_seconds += found.seconds;
-        Some(found)
+    /// The jobs without a result.
+    fn pending<'j>(&self, jobs: &'j [Job<'j>], first: usize) -> Vec<Pending<'j>> {
+        let ledger = self.ledger();
+        let open = jobs.iter().enumerate().filter(|(_, job)| ledger.result(&job.key(), self.retries).is_none());
+        let pending = |(index, job): (usize, &'j Job<'j>)| {
+            let attempt = ledger.known.get(&job.key()).map(|known| known.attempt).unwrap_or_default();
+            Pending { number: first + index, job, task: Task::new(job, attempt) }
+        };
+        open.map(pending).collect()
     }
 
-    /// Runs one job and makes its evaluation durable.
-    fn run(&self, pending: &Pending<'_, '_>, beside: Beside<'_>) -> Result<Evaluation, ExecError> {
-        let Pending { number, job, .. } = *pending;
-        self.observer.started(job, number, self.planned);
-        let start = Instant::now();
-        let outcome = self.estimate(job, &JobWatch { observer: self.observer, number, beside })?;
-        let evaluation = Evaluation {
+    /// Makes what was measured durable.
+    fn deliver(&self, pending: &Pending<'_>, measured: Measured) -> Result<(), ExecError> {
+        let Pending { number, job, task, .. } = pending;
+        let mut reason = job.reason.clone();
+        if task.attempt.halvings > 0 {
+            reason += &format!(" (batches halved {} times for want of memory)", task.attempt.halvings);
+        }
+        let mut evaluation = Evaluation {
             design: job.candidate.id.clone(),
             fidelity: job.fidelity,
             seed: job.seed,
-            order: number as u64 - 1,
-            reason: job.reason.clone(),
-            outcome,
-            seconds: start.elapsed().as_secs_f64() / beside.lanes as f64,
+            order: *number as u64 - 1,
+            reason,
+            outcome: measured.outcome,
+            seconds: measured.seconds,
             from: None,
         };
+        if let Err(invalid) = evaluation.check() {
+            evaluation.outcome = Outcome::failed(Failure::Diverged, invalid.to_string());
+        }
         let mut ledger = self.ledger();
+        // The side files first: an evaluation in the journal has them.
+        for (name, bytes) in &measured.files {
+            ledger.study.save_blob(name, bytes)?;
+        }
         ledger.study.append(&Event::Evaluation(evaluation.clone()))?;
         ledger.asked_seconds += evaluation.seconds;
-        ledger.known.insert((evaluation.design.clone(), evaluation.fidelity, evaluation.seed), evaluation.clone());
+        ledger.learn(&evaluation);
+        let settled = ledger.result(&job.key(), self.retries).is_some();
         drop(ledger);
-        self.observer.finished(job, &evaluation, number, true);
-        Ok(evaluation)
+        match settled {
+            true => self.observer.finished(job, &evaluation, *number, true),
+            false => self.observer.failed(job, &evaluation, *number),
+        }
+        Ok(())
     }
 
     /// Records how the verification of a design ended, unless the journal says so already.
@@ -221,76 +317,4 @@ impl<'a> Executor<'a> {
         }
         Ok(())
     }
-
-    /// Runs every estimator on the job's design; side products are stored before the evaluation is.
-    fn estimate(&self, job: &Job<'_>, watch: &dyn Watch) -> Result<Outcome, ExecError> {
-        let request = Request {
-            design: &job.candidate.design,
-            fidelity: job.fidelity,
-            protocol: Protocol::of(job.fidelity),
-            seed: job.seed,
-            verifying: job.verifying,
-            guess: None,
-        };
-        let mut measurements = Vec::new();
-        for estimator in &self.estimators {
-            let result = catch_unwind(AssertUnwindSafe(|| estimator.estimate(&request, watch)));
-            let estimate = match result {
-                Ok(Ok(estimate)) => estimate,
-                Ok(Err(EstimateError::Interrupted)) => return Err(ExecError::Interrupted),
-                Ok(Err(error)) => return Ok(Outcome::Failed { reason: error.to_string() }),
-                Err(panic) => {
-                    let reason = panic_message(panic.as_ref());
-                    return Ok(Outcome::Failed { reason: format!("{} panicked: {reason}", estimator.name()) });
-                }
-            };
-            measurements.extend(estimate.measurements);
-            let save = |name: String, bytes: &[u8]| self.ledger().study.save_blob(&name, bytes);
-            if let Some(gallery) = &estimate.gallery {
-                save(gallery_name(&job.candidate.id, job.fidelity, job.seed), &gallery.to_bytes())?;
-            }
-            if let Some(net) = &estimate.cloud_net {
-                let bytes = match crate::export::encode_cloud_net(net) {
-                    Ok(bytes) => bytes,
-                    Err(error) => return Ok(Outcome::Failed { reason: error.to_string() }),
-                };
-                save(cloud_net_name(&job.candidate.id, job.fidelity, job.seed), &bytes)?;
-            }
-        }
-        Ok(Outcome::Done(measurements))
-    }
-}
-
-/// What one job's estimators are watched by.
-struct JobWatch<'a> {
-    observer: &'a dyn Observer,
-    number: usize,
-    beside: Beside<'a>,
-}
-
-impl Watch for JobWatch<'_> {
-    fn progress(&self, what: &str, done: f64) -> ControlFlow<()> {
-        match self.beside.failed() {
-            true => ControlFlow::Break(()),
-            false => self.observer.progress(self.number, what, done),
-        }
-    }
-}
-
-/// The study's file that holds the reconstructions of one attack.
-pub fn gallery_name(design: &DesignId, fidelity: Fidelity, seed: u64) -> String {
-    format!("gallery-{design}-{fidelity}-{seed}.json")
-}
-
-/// The study's file that holds a trained cloud net.
-pub fn cloud_net_name(design: &DesignId, fidelity: Fidelity, seed: u64) -> String {
-    format!("cloud-net-{design}-{fidelity}-{seed}.safetensors")
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

@@ -218,6 +218,33 @@ named_enum! {
     }
 }
 
+named_enum! {
+    /// How a measurement failed.
+    #[derive(Default)]
+    pub enum Failure ("failure") {
+        /// A loss or a figure is no number.
+        Diverged = "diverged",
+        /// The program broke.
+        Panicked = "panicked",
+        /// Memory of the device, or of the machine, did not suffice.
+        OutOfMemory = "out of memory",
+        /// It took longer than it may.
+        TimedOut = "timed out",
+        /// The machine that it ran on is gone, as often as it was sent out.
+        Lost = "lost",
+        /// Anything else: its reason says what.
+        #[default]
+        Other = "other",
+    }
+}
+
+impl Failure {
+    /// Whether nothing more is known than its reason: the journal need not say so.
+    fn is_other(&self) -> bool {
+        *self == Self::Other
+    }
+}
+
 impl Fidelity {
     /// Whether it is one that claims are made by.
     pub fn is_verification(self) -> bool {
@@ -256,7 +283,17 @@ pub enum Outcome {
     Failed {
         /// Why, for a person.
         reason: String,
+        /// Why, for the next try.
+        #[serde(default, skip_serializing_if = "Failure::is_other")]
+        kind: Failure,
     },
+}
+
+impl Outcome {
+    /// A failure with its reason.
+    pub fn failed(kind: Failure, reason: impl Into<String>) -> Self {
+        Self::Failed { reason: reason.into(), kind }
+    }
 }
 
 /// One atomic piece of work on one design.
@@ -475,7 +512,7 @@ mod tests {
         assert_eq!(whole.check(), Ok(()));
         let json = serde_json::to_string(&whole).unwrap();
         assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), whole);
-        let failed = Evaluation { outcome: Outcome::Failed { reason: "NaN".into() }, ..whole };
+        let failed = Evaluation { outcome: Outcome::failed(Failure::Diverged, "NaN"), ..whole };
         let json = serde_json::to_string(&failed).unwrap();
         assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), failed);
         assert!(failed.measurements().is_empty());

@@ -119,6 +119,9 @@ pub struct Protocol {
     pub task: Training,
 }
 
+/// Images that a batch has at least, however often it is halved.
+pub const SMALLEST_BATCH: usize = 8;
+
 /// How far white-box inversion goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inversion {
@@ -229,6 +232,17 @@ impl Protocol {
         // Forward and backward are three times the forward pass; without gradients of weights, twice.
         Ok(3.0 * images * (attack as f64 * decoder + self.task.epochs as f64 * classifier)
             + 2.0 * inversion * of.local_macs as f64)
+    }
+
+    /// The same with batches halved so many times, to no fewer than [`SMALLEST_BATCH`] images: for devices whose memory does not
+    /// suffice. Smaller batches take more steps, so the trainings are no shorter.
+    #[must_use]
+    pub fn in_smaller_batches(self, halvings: u32) -> Self {
+        let smaller = |training: Training| Training {
+            batch: (training.batch >> halvings.min(usize::BITS - 1)).max(SMALLEST_BATCH.min(training.batch)),
+            ..training
+        };
+        Self { attack: smaller(self.attack), task: smaller(self.task), ..self }
     }
 
     /// What of it an attacker can do.

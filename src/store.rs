@@ -177,6 +177,21 @@ impl Study {
     }
 }
 
+/// The whole of a regular file, which is no link, of no absurd size.
+pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    files::read(path)
+}
+
+/// One line, with its line feed, that holds `data` under a checksum which covers `salt`, too: for files that others write for a study.
+pub(crate) fn seal(path: &Path, salt: &str, data: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
+    record::encode(path, salt, data)
+}
+
+/// The data of a line that [`seal`] made, given without its line feed; `None` where a bit of it changed.
+pub(crate) fn unseal<'a>(salt: &str, line: &'a [u8]) -> Option<&'a [u8]> {
+    record::decode(salt, line).ok()
+}
+
 /// Refuses a folder with anything in it that is neither a study nor what an interrupted creation leaves.
 fn refuse_foreign_folder(dir: &Path) -> Result<(), StoreError> {
     let header_path = dir.join(HEADER_FILE);

@@ -233,7 +233,7 @@ fn judge(
 ) -> Verdict {
     let mut objections = Vec::new();
     for evaluation in evaluations {
-        if let Outcome::Failed { reason } = &evaluation.outcome {
+        if let Outcome::Failed { reason, .. } = &evaluation.outcome {
             objections.push(format!("a training failed: {reason}"));
         }
     }

@@ -165,6 +165,11 @@ impl Observer for LivePage<'_> {
         flow
     }
 
+    fn failed(&self, job: &Job<'_>, evaluation: &Evaluation, number: usize) {
+        self.progress.failed(job, evaluation, number);
+        self.state().seconds += evaluation.seconds;
+    }
+
     fn finished(&self, job: &Job<'_>, evaluation: &Evaluation, number: usize, fresh: bool) {
         self.progress.finished(job, evaluation, number, fresh);
         let mut state = self.state();

@@ -48,6 +48,7 @@ pub(super) fn run(args: &MeasureArgs, output: Output) -> Result<u8, AppError> {
             fidelity,
             protocol: Protocol::of(fidelity),
             seed,
+            attempt: 0,
             verifying: None,
             guess: None,
         })

@@ -9,12 +9,13 @@ use super::insight::{self, insights};
 use super::live_page::LivePage;
 use super::progress::Progress;
 use super::setup::{self, Admission, Assets, ExactBudget};
-use super::{AppError, Output, check, exported, interrupt, read_study, reuse, summary};
+use super::{AppError, Output, check, cluster, exported, interrupt, read_study, reuse, summary};
 use crate::backbone::{Backbone, BackboneFile};
 use crate::cli::OptimizeArgs;
 use crate::config::{BudgetFile, Strategy, WeightsPrecision};
-use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Floors, Laboratory, sanity};
-use crate::exec::Executor;
+use crate::estimate::{Floors, Laboratory, sanity};
+use crate::exec::slurm::Folder;
+use crate::exec::{Executor, LocalWorkers, Worker, Workers};
 use crate::measurement::{Fidelity, Metric};
 use crate::metrics::student_t_quantile;
 use crate::nn::Device;
@@ -29,9 +30,18 @@ use crate::verify::MetricBound;
 
 pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
     interrupt::install();
-    let device = setup::machine(&args.machine)?;
-    let lanes = setup::lanes(args.resources.jobs)?;
     let budget = BudgetFile::read(&args.budget)?;
+    let cluster = cluster::chosen(args, &budget)?;
+    let device = match cluster {
+        None => setup::machine(&args.machine)?,
+        // Nodes have it: this machine searches.
+        Some(_) => {
+            setup::threads(args.machine.threads)?;
+            args.machine.device.parse()?
+        }
+    };
+    // After the flag that says how many threads there are.
+    let lanes = setup::lanes(args.resources.jobs)?;
     let mut assets = setup::study_assets(&budget, &args.assets, output)?;
     let dir = args.folders.results.join(&budget.name);
     resume_quantised(&dir, &mut assets)?;
@@ -40,7 +50,7 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
     let admission = setup::admission(&assets.space, &budgets);
     let progress = Progress::new(output.progress());
     let provenance = provenance(args, &budget, &assets, device);
-    let inputs = inputs(&budget, &assets, &provenance);
+    let inputs = setup::inputs(&budget, &assets, device);
     let instruments = instruments(&budget, &assets, &inputs, device);
     let about = json!({ "command": provenance.command, reuse::INSTRUMENTS: instruments });
     let (mut study, mut recovered) = Study::open(&dir, &Header::new(&budget.name, inputs, about))?;
@@ -62,7 +72,8 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
         record
     } else {
         let cache = setup::cache(&args.folders.results, &args.resources);
-        let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, device);
+        let here = if cluster.is_some() { Device::Cpu } else { device };
+        let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, here);
         let names: Vec<&'static str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
         let insights = insights(&laboratory, &assets.space, &names, &progress)?;
         let fits = |cost: &Cost| budgets.iter().all(|b| (b.used)(cost) <= b.limit);
@@ -104,15 +115,19 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
             seconds: budget.effort.minutes.map(|m| m.0),
             work: &work,
         };
-        let estimators: Vec<Box<dyn Estimator>> = vec![
-            Box::new(AttackLadder::new(&laboratory, budget.privacy.attacker)),
-            Box::new(CloudAccuracy::new(&laboratory)),
-        ];
+        let fingerprint = study.header().fingerprint();
+        let workers: Box<dyn Workers> = match &cluster {
+            Some(entry) => Box::new(cluster::workers(args, &budget, entry, &dir, fingerprint)?),
+            None => {
+                let worker = Worker::new(setup::estimators(&laboratory, &budget), setup::measurement_limit(&budget));
+                Box::new(LocalWorkers::new(worker, lanes))
+            }
+        };
         let planned = plan.evaluations + plan.verification_seeds;
         let outline = outline(&budget, &admission, Some(floors), provenance.clone());
         let live = LivePage::new(&progress, [dir.clone(), args.folders.reports.clone()], outline, plan);
         live.write();
-        let mut executor = Executor::new(study, &recovered.events, estimators, &live, planned, lanes);
+        let mut executor = Executor::new(study, &recovered.events, workers, &live, planned, budget.executor.retries);
         let found = search::run(&problem, &mut executor);
         if found.is_err() {
             live.stop();
@@ -153,6 +168,9 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
             .collect();
         executor.study().write_parquet(&rows)?;
         write(executor.study(), &record)?;
+        if cluster.is_some() {
+            Folder::of(&dir).tidy();
+        }
         record
     };
     progress.stage("report");
@@ -164,7 +182,7 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
 
 /// Takes the weights in eight bits that a study of `dir` measured with, where it has some that were made of these: another
 /// machine's arithmetic may round them otherwise.
-fn resume_quantised(dir: &Path, assets: &mut Assets) -> Result<(), AppError> {
+pub(super) fn resume_quantised(dir: &Path, assets: &mut Assets) -> Result<(), AppError> {
     if assets.file.precision.weights != WeightsPrecision::Int8 {
         return Ok(());
     }
@@ -186,26 +204,6 @@ fn plan(budget: &BudgetFile, candidates: usize) -> Plan {
         _ => plan.evaluations,
     };
     Plan { evaluations: budget.effort.evaluations.unwrap_or(default).min(candidates), ..plan }
-}
-
-/// Hashes of what determines a study's figures. Paths are not in them: the same files elsewhere are the same study.
-fn inputs(budget: &BudgetFile, assets: &Assets, provenance: &Provenance) -> Inputs {
-    let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
-    // What verification measures of mixes: it was the mix of the layer's features once.
-    const MIXES: &str = "mixes as uploaded";
-    let protocols = hash(&format!("{} on {}, {MIXES}", Plan::of(budget.effort.level).fingerprint(), provenance.device));
-    // Another device's profile admits other designs.
-    let budget = match &assets.profile {
-        Some(profile) => format!("{}{}", budget.text, profile.text),
-        None => budget.text.clone(),
-    };
-    Inputs {
-        budget: hash(&budget),
-        space: hash(&assets.file.text),
-        data: provenance.data_hash.clone(),
-        weights: provenance.weights_hash.clone(),
-        protocols,
-    }
 }
 
 /// For each fidelity of the search a hash of what determines a measurement beside design and seed: studies of which it is the

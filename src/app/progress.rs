@@ -118,7 +118,8 @@ impl Progress {
             return;
         }
         let running: Vec<String> = state.running.values().map(Running::text).collect();
-        self.line(&format!("{}; running: {}", state.summary(), running.join("; ")));
+        let running = if running.is_empty() { String::new() } else { format!("; running: {}", running.join("; ")) };
+        self.line(&format!("{}{running}", state.summary()));
     }
 }
 
@@ -155,6 +156,19 @@ impl Observer for Progress {
         ControlFlow::Continue(())
     }
 
+    fn failed(&self, _job: &Job<'_>, evaluation: &Evaluation, number: usize) {
+        self.state().abandon(number);
+        if let Some(bars) = &self.bars {
+            bars.remove(number);
+        }
+        self.line(&format!(
+            "{number:>3} {:<26} {:<22} {}; it is tried again",
+            evaluation.design.as_str(),
+            evaluation.fidelity.to_string(),
+            figures(evaluation)
+        ));
+    }
+
     fn finished(&self, _job: &Job<'_>, evaluation: &Evaluation, number: usize, fresh: bool) {
         let mut state = self.state();
         state.end(number, evaluation.fidelity, fresh);
@@ -184,7 +198,7 @@ impl Observer for Progress {
 
 /// What a measurement found, in a few words.
 pub(super) fn figures(evaluation: &Evaluation) -> String {
-    if let Outcome::Failed { reason } = &evaluation.outcome {
+    if let Outcome::Failed { reason, .. } = &evaluation.outcome {
         return format!("failed: {reason}");
     }
     let figure = |metric: Metric| evaluation.measurements().iter().find(|m| m.metric == metric);

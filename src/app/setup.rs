@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::backbone::{Architecture, Backbone, BackboneError, Layer};
 use crate::cli::{AssetArgs, MachineArgs, ResourceArgs};
 use crate::config::{BudgetFile, ConfigError, ProfileFile, SpaceFile, WeightsPrecision};
 use crate::data::{self, DataError, ImageSet, Parts};
+use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Laboratory};
 use crate::exec::Lanes;
 use crate::features::FeatureCache;
 use crate::measurement::Metric;
 use crate::nn::{Device, Shape};
 use crate::protocol::{Plan, Workload};
 use crate::space::{Cost, Slot, Space};
+use crate::store::Inputs;
 use crate::verify::{self, MetricBound};
 
 use super::progress::Style;
@@ -229,6 +232,36 @@ pub(super) fn workload(assets: &Assets, cost: &Cost, depth: usize) -> Workload {
         training_images: parts.training.len(),
         local_macs: cost.macs.0,
     }
+}
+
+/// Hashes of what determines a study's figures. Paths are not in them: the same files elsewhere are the same study.
+pub(super) fn inputs(budget: &BudgetFile, assets: &Assets, device: Device) -> Inputs {
+    let hash = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
+    // What verification measures of mixes: it was the mix of the layer's features once.
+    const MIXES: &str = "mixes as uploaded";
+    let protocols = hash(&format!("{} on {device}, {MIXES}", Plan::of(budget.effort.level).fingerprint()));
+    // Another device's profile admits other designs.
+    let budget = match &assets.profile {
+        Some(profile) => format!("{}{}", budget.identity, profile.text),
+        None => budget.identity.clone(),
+    };
+    Inputs {
+        budget: hash(&budget),
+        space: hash(&assets.file.text),
+        data: assets.parts.hash.clone(),
+        weights: assets.backbone.hash().to_hex().to_string(),
+        protocols,
+    }
+}
+
+/// What measures a design of a study.
+pub(super) fn estimators<'a>(laboratory: &'a Laboratory, budget: &BudgetFile) -> Vec<Box<dyn Estimator + 'a>> {
+    vec![Box::new(AttackLadder::new(laboratory, budget.privacy.attacker)), Box::new(CloudAccuracy::new(laboratory))]
+}
+
+/// How long a measurement may take.
+pub(super) fn measurement_limit(budget: &BudgetFile) -> Option<Duration> {
+    budget.executor.minutes.map(|minutes| Duration::from_secs_f64(60.0 * minutes))
 }
 
 /// Starts the thread pool and parses the device, which must be there.

@@ -9,7 +9,7 @@ use super::{AppError, Output, exit, interrupt};
 use crate::cli::TabulateArgs;
 use crate::config::Attacker;
 use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Laboratory};
-use crate::exec::{Executor, Job};
+use crate::exec::{Executor, Job, LocalWorkers, Worker};
 use crate::measurement::{Evaluation, Fidelity, Metric, Outcome};
 use crate::protocol;
 use crate::space::Candidate;
@@ -53,7 +53,14 @@ pub(super) fn run(args: &TabulateArgs, output: Output) -> Result<u8, AppError> {
         insight::candidates(&assets.space, &insights, |_| true, &progress)?.iter().collect();
     let estimators: Vec<Box<dyn Estimator>> =
         vec![Box::new(AttackLadder::new(&laboratory, Attacker::default())), Box::new(CloudAccuracy::new(&laboratory))];
-    let mut executor = Executor::new(study, &recovered.events, estimators, &progress, candidates.len(), lanes);
+    let mut executor = Executor::new(
+        study,
+        &recovered.events,
+        Box::new(LocalWorkers::new(Worker::new(estimators, None), lanes)),
+        &progress,
+        candidates.len(),
+        Executor::RETRIES,
+    );
     let job = |candidate| Job {
         candidate,
         fidelity,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::design::ProtocolArg;
 use super::help::{examples, examples_and};
@@ -16,6 +16,7 @@ use crate::config::Strategy;
     ("Images and studies elsewhere, one object of JSON at the end",
      "privynet optimize my-budget.yaml --data ~/images --results /scratch/results --json"),
     ("Measure everything anew, two designs at a time", "privynet optimize my-budget.yaml --fresh --jobs 2"),
+    ("On a Slurm cluster; Ctrl-C leaves its jobs", "privynet optimize my-budget.yaml --executor slurm --detach"),
 ], "The same command resumes what was interrupted; `privynet watch STUDY` follows it from another terminal.\n\
     Exit codes: 0 verified · 3 no design can be expected to meet the budget · 4 ended without a verified design."))]
 pub struct OptimizeArgs {
@@ -24,6 +25,12 @@ pub struct OptimizeArgs {
     /// Measure everything anew, even what other studies under --results measured on the same images and weights
     #[arg(long)]
     pub fresh: bool,
+    /// Where measurements run; on the cluster where the budget describes one, else here
+    #[arg(long, value_enum, value_name = "WHERE", help_heading = "Machine")]
+    pub executor: Option<ExecutorArg>,
+    /// On Ctrl-C leave what is queued or running on the cluster, for the next `optimize` to pick up
+    #[arg(long, help_heading = "Machine")]
+    pub detach: bool,
     /// Images and weights.
     #[command(flatten)]
     pub assets: AssetArgs,
@@ -36,6 +43,28 @@ pub struct OptimizeArgs {
     /// Where studies are kept.
     #[command(flatten)]
     pub folders: FolderArgs,
+}
+
+/// Where measurements run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExecutorArg {
+    /// On this machine
+    Local,
+    /// On the nodes of a Slurm cluster, as `executor.slurm` of the budget says
+    Slurm,
+}
+
+/// `privynet worker`.
+#[derive(Debug, Args)]
+#[command(after_help = examples(&[
+    ("What the cluster runs, by hand", "privynet worker results/my-study/slurm/batches/privynet-0123456789abcdef.json --task 0"),
+]))]
+pub struct WorkerArgs {
+    /// The batch's file in the study's folder
+    pub batch: PathBuf,
+    /// Which of its tasks, from 0
+    #[arg(long, value_name = "N")]
+    pub task: usize,
 }
 
 /// `privynet tabulate`.

@@ -29,6 +29,20 @@ pub struct WatchArgs {
     pub folders: FolderArgs,
 }
 
+/// `privynet status`.
+#[derive(Debug, Args)]
+#[command(after_help = examples_and(&[
+    ("How far is it, and on which nodes?", "privynet status my-study"),
+    ("For a script", "privynet status my-study --json"),
+], "Reads the study's folder and asks the queue; the study never waits for it."))]
+pub struct StatusArgs {
+    /// The study's name, or its folder
+    pub study: PathBuf,
+    /// Where studies are kept.
+    #[command(flatten)]
+    pub folders: FolderArgs,
+}
+
 /// `privynet show`.
 #[derive(Debug, Args)]
 #[command(after_help = examples(&[

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::attacker::Attacker;
+use super::executor_entry::{ExecutorEntry, without_executor};
 use super::{ConfigError, relative_to, schema, yaml};
 use crate::units::{self, Bytes, Decibel, Duration, Latency, Macs};
 
@@ -15,8 +16,10 @@ use crate::units::{self, Bytes, Decibel, Duration, Latency, Macs};
 pub struct BudgetFile {
     /// Where it was read.
     pub path: PathBuf,
-    /// Its text, hashed into the study's identity.
+    /// Its text.
     pub text: String,
+    /// What of its text is hashed into the study's identity: all but the executor.
+    pub identity: String,
     /// The search space's file.
     pub space: PathBuf,
     /// The study's name: the folder under `results/` and `reports/`.
@@ -41,6 +44,8 @@ pub struct BudgetFile {
     pub strategy: Strategy,
     /// How much to measure.
     pub effort: Effort,
+    /// Where measurements run.
+    pub executor: ExecutorEntry,
 }
 
 /// A bound on what the local net takes on the device.
@@ -188,6 +193,9 @@ pub(super) struct Raw {
     /// How much is measured.
     #[serde(default = "default_effort")]
     effort: RawEffort,
+    /// Where measurements run, and what becomes of those that fail. It changes no figure and may change at any time.
+    #[serde(default)]
+    executor: ExecutorEntry,
 }
 
 fn default_effort() -> RawEffort {
@@ -265,6 +273,9 @@ impl BudgetFile {
         if let Some((field, value, accepted)) = raw.privacy.attacker.problem() {
             return Err(error(&format!("privacy.attacker.{field}"), &value, &accepted));
         }
+        if let Some((field, value, accepted)) = raw.executor.problem() {
+            return Err(error(field, &value, accepted));
+        }
         let confidence = raw.privacy.confidence;
         if !(0.5..1.0).contains(&confidence) {
             return Err(error("privacy.confidence", &confidence, "must be at least 0.5 and below 1, for example 0.95"));
@@ -331,6 +342,7 @@ impl BudgetFile {
             space: relative_to(path, &raw.space),
             path: path.to_owned(),
             text: text.to_owned(),
+            identity: without_executor(text),
             name,
             seed: raw.seed,
             compute: raw.compute,
@@ -344,6 +356,7 @@ impl BudgetFile {
             objective: raw.objective,
             strategy: raw.strategy,
             effort,
+            executor: raw.executor,
         })
     }
 }

@@ -98,3 +98,13 @@ pub enum NnError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
+
+impl NnError {
+    /// Whether a device's memory did not suffice. The tensor library passes on what the driver says (`CUDA_ERROR_OUT_OF_MEMORY`, "out
+    /// of memory").
+    pub fn is_out_of_memory(&self) -> bool {
+        let Self::Backend { message, .. } = self else { return false };
+        let message = message.to_ascii_lowercase().replace('_', " ");
+        message.contains("out of memory") || message.contains("alloc failed")
+    }
+}

@@ -206,7 +206,7 @@ impl<'a> Search<'a> {
             match (&evaluation.outcome, level) {
                 (Outcome::Done(_), Level::Full) => self.measured.push((index, evaluation)),
                 (Outcome::Done(_), Level::Screening) => self.screened.push((index, evaluation)),
-                (Outcome::Failed { reason }, _) => self.last_failure = Some(reason.clone()),
+                (Outcome::Failed { reason, .. }, _) => self.last_failure = Some(reason.clone()),
             }
         }
         Ok(())

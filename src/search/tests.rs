@@ -11,7 +11,7 @@ use crate::backbone::Architecture;
 use crate::config::{EffortLevel, PrecisionEntry};
 use crate::estimate::mock::{MockEstimator, truth};
 use crate::estimate::{Estimator, Watch};
-use crate::exec::{Job, Lanes, Observer};
+use crate::exec::{Job, Lanes, LocalWorkers, Observer, Worker, Workers};
 use crate::measurement::Outcome;
 use crate::space::{ChannelChoice, Cost, Design, Selection};
 use crate::store::{Header, Inputs, Study};
@@ -41,6 +41,8 @@ impl Observer for Counter {
             _ => ControlFlow::Continue(()),
         }
     }
+
+    fn failed(&self, _: &Job<'_>, _: &Evaluation, _: usize) {}
 
     fn finished(&self, _: &Job<'_>, _: &Evaluation, _: usize, fresh: bool) {
         self.fresh.fetch_add(usize::from(fresh), Ordering::Relaxed);
@@ -155,8 +157,12 @@ fn solve_among(
 ) -> Result<Findings, SearchError> {
     let (study, recovered) = study(dir);
     let estimators: Vec<Box<dyn Estimator>> = vec![Box::new(mock())];
-    let mut executor = Executor::new(study, &recovered, estimators, counter, 18, Lanes::new(Some(counter.lanes)));
+    let mut executor = Executor::new(study, &recovered, local(estimators, counter.lanes), counter, 18, 0);
     run(&problem, &mut executor)
+}
+
+fn local<'a>(estimators: Vec<Box<dyn Estimator + 'a>>, lanes: usize) -> Box<dyn Workers + 'a> {
+    Box::new(LocalWorkers::new(Worker::new(estimators, None), Lanes::new(Some(lanes))))
 }
 
 /// Every measurement takes as long.
@@ -564,12 +570,12 @@ fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
     };
     let (study, recovered) = study(folder.path());
     let counter = Counter::default();
-    let mut executor = Executor::new(study, &recovered, vec![Box::new(Failing)], &counter, 20, Lanes::new(Some(2)));
+    let mut executor = Executor::new(study, &recovered, local(vec![Box::new(Failing)], 2), &counter, 20, 1);
     let findings = run(&problem, &mut executor).unwrap();
     assert_eq!(findings.status, Status::Verified);
     let failed: Vec<_> = (executor.evaluations().into_iter())
         .filter_map(|e| match e.outcome {
-            Outcome::Failed { reason } => Some(reason),
+            Outcome::Failed { reason, .. } => Some(reason),
             Outcome::Done(_) => None,
         })
         .collect();

@@ -13,5 +13,7 @@ mod own_net;
 mod schema;
 mod score;
 mod search;
+#[cfg(unix)]
+mod slurm;
 mod support;
 mod watch;

@@ -94,6 +94,7 @@ fn every_command_prints_what_the_schema_says() {
     let watched = run("watch tiny --once", &[0, 4]);
     assert_eq!(watched.last().unwrap()["kind"], "study");
     assert_eq!(watched.last().unwrap()["design"], study[0]["design"]);
+    run("status tiny", &[0]);
     run("audit tiny --attacks linear", &[0, 4]);
     run("export tiny --out package --allow-unverified", &[0]);
     run("features package originals/a.png", &[0]);
@@ -133,8 +134,8 @@ fn every_command_prints_what_the_schema_says() {
         let reference = |one: &Value| one["$ref"].as_str().unwrap().trim_start_matches("#/$defs/").to_owned();
         schema["oneOf"].as_array().unwrap().iter().map(reference).collect()
     };
-    // `bench` has a test of its own; `init` wants the repository's weights, which are not in this folder.
-    let elsewhere: BTreeSet<String> = ["bench", "init"].map(str::to_owned).into();
+    // `bench` and `worker` have tests of their own; `init` wants the repository's weights, which are not in this folder.
+    let elsewhere: BTreeSet<String> = ["bench", "init", "measured"].map(str::to_owned).into();
     let seen: BTreeSet<String> = kinds.union(&elsewhere).cloned().collect();
     assert_eq!(seen, described, "every kind that is described is printed, and no other");
 }

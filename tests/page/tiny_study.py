@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Writes a space and a budget whose study takes seconds.
 
-    python3 tests/page/tiny_study.py FOLDER
+    python3 tests/page/tiny_study.py FOLDER [--images N] [--evaluations N]
 
 FOLDER/budget.yaml is then what `privynet optimize` takes. The images are noise of four brightnesses; the weights are the
 repository's own.
 """
 
+import argparse
 import random
 import struct
-import sys
 from pathlib import Path
 
 SIDE = 16
@@ -21,10 +21,15 @@ def idx(sizes, data):
 
 
 def main():
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--images", type=int, default=240, metavar="N", help="training images")
+    parser.add_argument("--evaluations", type=int, default=3, metavar="N", help="designs that are measured")
+    arguments = parser.parse_args()
+    folder = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     noise = random.Random(1)
-    for part, count in (("training", 240), ("validation", 32), ("evaluation", 32)):
+    for part, count in (("training", arguments.images), ("validation", 32), ("evaluation", 32)):
         labels = [i % 4 for i in range(count)]
         pixels = [noise.randrange(128) + 30 * label for label in labels for _ in range(SIDE * SIDE)]
         (folder / f"{part}-images").write_bytes(idx([count, SIDE, SIDE], pixels))
@@ -40,7 +45,8 @@ def main():
     )
     (folder / "budget.yaml").write_text(
         "space: space.yaml\nname: tiny\nseed: 1\ncompute: 30 MMAC\nstorage: 300 KiB\n"
-        "privacy:\n  psnr: {mean: 95 dB}\n  confidence: 0.9\neffort: {evaluations: 3}\n"
+        "privacy:\n  psnr: {mean: 95 dB}\n  confidence: 0.9\n"
+        f"effort: {{evaluations: {arguments.evaluations}}}\n"
     )
 
 

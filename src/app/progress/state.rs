@@ -26,7 +26,9 @@ impl Running {
     /// In one line.
     pub(in super::super) fn text(&self) -> String {
         let Self { number, design, fidelity, seed, what, done } = self;
-        let what = if what.is_empty() { String::new() } else { format!(" · {what} {:.0} %", 100.0 * done) };
+        // What runs elsewhere does not say how far it is.
+        let share = if *done > 0.0 { format!(" {:.0} %", 100.0 * done) } else { String::new() };
+        let what = if what.is_empty() { String::new() } else { format!(" · {what}{share}") };
         format!("{number} {design} ({fidelity}, seed {seed}){what}")
     }
 }
@@ -47,6 +49,8 @@ pub(in super::super) struct State {
     pub(in super::super) fresh: usize,
     pub(in super::super) stage: String,
     pub(in super::super) running: BTreeMap<usize, Running>,
+    /// What was sent out and does not run yet, and why.
+    waiting: BTreeMap<usize, String>,
     verifications: Verifications,
     /// Work of what was found and of what was measured, in measurements of the search.
     found: f64,
@@ -62,6 +66,7 @@ impl State {
             fresh: 0,
             stage: String::new(),
             running: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             verifications: Verifications { count: 0, work: 1.0 },
             found: 0.0,
             made: 0.0,
@@ -94,18 +99,28 @@ impl State {
             self.start = Instant::now();
         }
         self.planned = planned;
+        self.waiting.remove(&number);
         self.running.insert(number, running);
     }
 
     pub(super) fn proceed(&mut self, number: usize, what: &str, done: f64) -> Option<&Running> {
-        let running = self.running.get_mut(&number)?;
+        let Some(running) = self.running.get_mut(&number) else {
+            self.waiting.insert(number, what.to_owned());
+            return None;
+        };
         what.clone_into(&mut running.what);
         running.done = done;
         Some(running)
     }
 
-    pub(super) fn end(&mut self, number: usize, fidelity: Fidelity, fresh: bool) {
+    /// A measurement failed and is tried again.
+    pub(super) fn abandon(&mut self, number: usize) {
         self.running.remove(&number);
+        self.waiting.remove(&number);
+    }
+
+    pub(super) fn end(&mut self, number: usize, fidelity: Fidelity, fresh: bool) {
+        self.abandon(number);
         let work = self.work(fidelity);
         match fresh {
             true => (self.fresh, self.made) = (self.fresh + 1, self.made + work),
@@ -140,7 +155,11 @@ impl State {
     /// In one line.
     pub(super) fn summary(&self) -> String {
         let left = self.left().map(|left| format!(", about {} left", Duration(left))).unwrap_or_default();
-        format!("{} of {} measurements{left}", self.recovered + self.fresh, self.planned)
+        let waiting = match self.waiting.values().next() {
+            Some(why) => format!(", {} waiting ({why})", self.waiting.len()),
+            None => String::new(),
+        };
+        format!("{} of {} measurements{left}{waiting}", self.recovered + self.fresh, self.planned)
     }
 }
 

@@ -164,7 +164,7 @@ pub(super) fn event(look: &Look, event: &Event) -> (&'static str, Value) {
             };
             let figures: Map<String, Value> = evaluation.measurements().iter().map(figure).collect();
             let failed = match &evaluation.outcome {
-                Outcome::Failed { reason } => Some(reason),
+                Outcome::Failed { reason, .. } => Some(reason),
                 Outcome::Done(_) => None,
             };
             let object = json!({

@@ -77,7 +77,7 @@ fn protocol() -> Protocol {
 
 fn request(design: &Design) -> Request<'_> {
     let fidelity = Fidelity::QuickVerification;
-    Request { design, fidelity, protocol: protocol(), seed: 1, verifying: None, guess: None }
+    Request { design, fidelity, protocol: protocol(), seed: 1, attempt: 0, verifying: None, guess: None }
 }
 
 fn mean(estimate: &Estimate, metric: Metric) -> f64 {

@@ -1,0 +1,71 @@
+//! Where a study's measurements run: here, or on a cluster.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::AppError;
+use crate::cli::{ExecutorArg, OptimizeArgs};
+use crate::config::{BudgetFile, SlurmEntry};
+use crate::exec::ExecError;
+use crate::exec::slurm::{Folder, GRACE, Options, Setting, SlurmCommands, SlurmWorkers};
+
+/// The cluster that flags and budget ask for; `None` where measurements run here.
+///
+/// # Errors
+/// [`AppError::Flag`] for flags that contradict each other.
+pub(super) fn chosen(args: &OptimizeArgs, budget: &BudgetFile) -> Result<Option<SlurmEntry>, AppError> {
+    let entry = match args.executor {
+        Some(ExecutorArg::Local) => None,
+        Some(ExecutorArg::Slurm) => Some(budget.executor.slurm.clone().unwrap_or_default()),
+        None => budget.executor.slurm.clone(),
+    };
+    if args.detach && entry.is_none() {
+        let problem =
+            "there is nothing to leave running where measurements run here: add `--executor slurm`".to_owned();
+        return Err(AppError::Flag { flag: "detach", value: String::new(), problem });
+    }
+    Ok(entry)
+}
+
+/// The workers on its nodes, for the study in `dir`.
+///
+/// # Errors
+/// [`ExecError::Slurm`] where there is no Slurm, [`AppError::Study`] where a path can't be made absolute.
+pub(super) fn workers(
+    args: &OptimizeArgs,
+    budget: &BudgetFile,
+    entry: &SlurmEntry,
+    dir: &Path,
+    study: String,
+) -> Result<SlurmWorkers<SlurmCommands>, AppError> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|error| AppError::Study { path: path.to_owned(), problem: error.to_string() })
+    };
+    let given = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
+    let setting = Setting {
+        study,
+        budget: absolute(&args.budget)?,
+        data: given(&args.assets.data)?,
+        weights: given(&args.assets.weights)?,
+        device: args.machine.device.clone(),
+        threads: entry.cpus as usize,
+        results: absolute(&args.folders.results)?,
+        feature_cache: args.resources.feature_cache.map(|bytes| bytes.0),
+        scratch: entry.scratch.clone(),
+    };
+    let program = std::env::current_exe().map_err(|error| {
+        let problem = format!("where this program is can't be found out: {error}");
+        AppError::Study { path: dir.to_owned(), problem }
+    })?;
+    let options = Options {
+        program,
+        name: format!("privynet-{}", budget.name),
+        resubmissions: entry.resubmissions,
+        poll: Duration::from_secs_f64(entry.poll_seconds),
+        grace: GRACE,
+        at_once: entry.array_limit,
+        detach: args.detach,
+    };
+    let queue = SlurmCommands::new(entry).map_err(ExecError::Slurm)?;
+    Ok(SlurmWorkers::new(queue, Folder::of(&absolute(dir)?), setting, options))
+}

@@ -1,0 +1,241 @@
+//! What is known of each measurement that went out, and what is to be done about it. Nothing here talks to a cluster.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::queue::{Row, State};
+use crate::measurement::{Failure, Outcome};
+
+/// How long a result may be on its way through a shared file system after its task ended: as long as such a system may keep what it
+/// knows of a folder.
+pub const GRACE: Duration = Duration::from_secs(60);
+
+/// In so many answers of the controller, one after the other, a task must be missing before it counts as lost.
+const MISSING: u32 = 3;
+
+/// One measurement.
+#[derive(Debug, Default)]
+pub(super) struct Tracked {
+    /// Arrays and places in them that it went out as, the last one last.
+    sent: Vec<Place>,
+    /// Ends without a result.
+    pub(super) ends: u32,
+    missing: u32,
+    ended: Option<Instant>,
+    /// Nodes on which its command failed.
+    pub(super) avoid: BTreeSet<String>,
+    /// The last row that spoke of it.
+    pub(super) last: Option<Row>,
+    pub(super) started: bool,
+}
+
+/// A task of an array.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) token: String,
+    pub(super) index: u32,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// Nothing: it waits, runs, or its result is on its way.
+    Wait,
+    /// Send it out.
+    Send,
+    /// Send it out, and cancel this one, which stays in the queue and will never run.
+    Replace(Row),
+    /// It failed.
+    Fail(Outcome),
+    /// Its command can't measure at all, on any node: the row that says so.
+    Broken(Row),
+}
+
+impl Tracked {
+    pub(super) fn sent_as(&mut self, place: Place) {
+        self.sent.push(place);
+        (self.missing, self.ended) = (0, None);
+    }
+
+    pub(super) fn places(&self) -> &[Place] {
+        &self.sent
+    }
+
+    /// Draws conclusions from an answer of the controller, in which `rows` are of this measurement. `limit` is how often it may end
+    /// without a result and go out again.
+    pub(super) fn judge(&mut self, rows: &[&Row], now: Instant, grace: Duration, limit: u32) -> Next {
+        if self.sent.is_empty() {
+            return Next::Send;
+        }
+        // Of several copies one that lives is enough, of those the one that runs.
+        let alive = rows.iter().filter(|row| row.state.is_alive());
+        if let Some(row) = alive.max_by_key(|row| row.state == State::Running) {
+            self.last = Some((*row).clone());
+            (self.missing, self.ended) = (0, None);
+            return Next::Wait;
+        }
+        let Some(row) = rows.iter().max_by_key(|row| row.job) else {
+            // Cancelled while it waited, finished long ago, or forgotten by the controller.
+            self.missing += 1;
+            return if self.missing < MISSING { Next::Wait } else { self.again(limit, "the queue has forgotten it") };
+        };
+        self.missing = 0;
+        let row = (*row).clone();
+        self.last = Some(row.clone());
+        let waited = now.duration_since(*self.ended.get_or_insert(now));
+        if row.state == State::Completed && waited < grace {
+            return Next::Wait;
+        }
+        if row.state == State::Stuck && self.ends < limit {
+            self.again(limit, "");
+            return Next::Replace(row);
+        }
+        let node = if row.node.is_empty() { String::new() } else { format!(" on {}", row.node) };
+        match &row.state {
+            State::TimedOut => {
+                let reason = format!("the cluster ended it{node} for taking longer than its time");
+                Next::Fail(Outcome::failed(Failure::TimedOut, reason))
+            }
+            State::OutOfMemory => {
+                let reason = format!("the cluster ended it{node} for taking more than its memory");
+                Next::Fail(Outcome::failed(Failure::OutOfMemory, reason))
+            }
+            State::Failed => {
+                if !row.node.is_empty() {
+                    self.avoid.insert(row.node.clone());
+                }
+                // By a signal it was killed; with a code of its own it said why, and 0:53 says that its log could not be opened.
+                let (code, signal) = row.exit_code.split_once(':').unwrap_or((&row.exit_code, "0"));
+                let killed = signal.parse().is_ok_and(|signal: u32| (1..=31).contains(&signal))
+                    || code.parse().is_ok_and(|code: u32| code > 128);
+                match self.again(limit, &format!("its command ended{node} with {}", row.exit_code)) {
+                    Next::Fail(_) if !killed => Next::Broken(row),
+                    next => next,
+                }
+            }
+            state => {
+                let state = state.clone();
+                self.again(limit, &format!("{state}{node}"))
+            }
+        }
+    }
+
+    /// Out again, unless it was often enough.
+    fn again(&mut self, limit: u32, why: &str) -> Next {
+        self.ends += 1;
+        (self.missing, self.ended) = (0, None);
+        if self.ends <= limit {
+            return Next::Send;
+        }
+        let times = self.ends;
+        Next::Fail(Outcome::failed(
+            Failure::Lost,
+            format!("sent out {times} times without a result; the last time: {why}"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(state: State, job: u64) -> Row {
+        Row {
+            job,
+            index: 0,
+            state,
+            reason: String::new(),
+            exit_code: "0:0".to_owned(),
+            restarts: 0,
+            node: "node1".to_owned(),
+            token: "t".to_owned(),
+        }
+    }
+
+    fn sent() -> Tracked {
+        let mut tracked = Tracked::default();
+        tracked.sent_as(Place { token: "t".to_owned(), index: 0 });
+        tracked
+    }
+
+    fn judge(tracked: &mut Tracked, rows: &[Row]) -> Next {
+        let rows: Vec<&Row> = rows.iter().collect();
+        tracked.judge(&rows, Instant::now(), Duration::ZERO, 1)
+    }
+
+    #[test]
+    fn what_was_not_sent_is_and_what_lives_is_waited_for() {
+        assert_eq!(judge(&mut Tracked::default(), &[]), Next::Send);
+        for state in [State::Pending, State::Running, State::Unknown("ODD".to_owned())] {
+            assert_eq!(judge(&mut sent(), &[row(state, 1)]), Next::Wait);
+        }
+        // A copy that is gone does not matter beside one that runs.
+        assert_eq!(judge(&mut sent(), &[row(State::Failed, 2), row(State::Running, 1)]), Next::Wait);
+    }
+
+    #[test]
+    fn a_task_is_lost_only_when_it_is_missing_again_and_again() {
+        let mut tracked = sent();
+        assert_eq!(judge(&mut tracked, &[]), Next::Wait);
+        assert_eq!(judge(&mut tracked, &[]), Next::Wait);
+        assert_eq!(judge(&mut tracked, &[row(State::Pending, 1)]), Next::Wait);
+        assert_eq!([(); 3].map(|()| judge(&mut tracked, &[])), [Next::Wait, Next::Wait, Next::Send]);
+    }
+
+    #[test]
+    fn what_the_cluster_loses_goes_out_again_up_to_a_limit() {
+        for state in [State::Cancelled, State::NodeLost("NODE_FAIL".to_owned())] {
+            let mut tracked = sent();
+            assert_eq!(judge(&mut tracked, &[row(state.clone(), 1)]), Next::Send);
+            tracked.sent_as(Place { token: "u".to_owned(), index: 0 });
+            let Next::Fail(Outcome::Failed { kind, reason }) = judge(&mut tracked, &[row(state, 2)]) else {
+                panic!("the limit is one")
+            };
+            assert_eq!(kind, Failure::Lost);
+            assert!(reason.contains("2 times") && reason.contains("node1"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_the_scheduler_holds_is_replaced() {
+        let mut tracked = sent();
+        assert!(matches!(judge(&mut tracked, &[row(State::Stuck, 1)]), Next::Replace(row) if row.job == 1));
+        let Next::Fail(Outcome::Failed { reason, .. }) = judge(&mut tracked, &[row(State::Stuck, 2)]) else {
+            panic!("the limit is one")
+        };
+        assert!(reason.contains("held"), "{reason}");
+    }
+
+    #[test]
+    fn a_result_may_be_on_its_way() {
+        let (mut tracked, now, hour) = (sent(), Instant::now(), Duration::from_secs(3600));
+        let completed = row(State::Completed, 1);
+        assert_eq!(tracked.judge(&[&completed], now, hour, 1), Next::Wait);
+        assert_eq!(tracked.judge(&[&completed], now + 2 * hour, hour, 1), Next::Send);
+    }
+
+    #[test]
+    fn time_and_memory_are_the_measurements_own_failures() {
+        for (state, expected) in [(State::TimedOut, Failure::TimedOut), (State::OutOfMemory, Failure::OutOfMemory)] {
+            let next = judge(&mut sent(), &[row(state, 1)]);
+            assert!(matches!(next, Next::Fail(Outcome::Failed { kind, .. }) if kind == expected), "{next:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_fails_everywhere_ends_the_study_and_one_that_is_killed_does_not() {
+        let fails = |exit_code: &str| {
+            let mut tracked = sent();
+            let failed = Row { exit_code: exit_code.to_owned(), ..row(State::Failed, 1) };
+            assert_eq!(judge(&mut tracked, std::slice::from_ref(&failed)), Next::Send);
+            assert!(tracked.avoid.contains("node1"));
+            judge(&mut tracked, &[failed])
+        };
+        for broken in ["2:0", "0:53"] {
+            assert!(matches!(fails(broken), Next::Broken(_)), "{broken}");
+        }
+        for killed in ["0:9", "137:0"] {
+            assert!(matches!(fails(killed), Next::Fail(_)), "{killed}");
+        }
+    }
+}
