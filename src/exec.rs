@@ -12,7 +12,7 @@
 //! # Faults
 //! A measurement that fails, panics, diverges or takes too long is recorded with its reason, and tried again with initial weights and
 //! batches of its own as often as the [`Executor`] is told; after running out of memory with half the batch. The last try's failure is
-//! the measurement's result: the study goes on without it.
+//! the measurement's result: the study goes on without it. Tries of earlier runs count.
 
 mod lanes;
 mod local;
@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::measurement::{Evaluation, Failure, Outcome};
-use crate::store::{Event, StoreError, Study, Verification};
+use crate::store::{Event, StoreError, Study, Verification, checksum};
 
 pub use lanes::{Beside, Lanes};
 pub use local::LocalWorkers;
@@ -89,8 +89,8 @@ pub struct Pending<'a> {
     pub task: Task,
 }
 
-/// Receives what a worker measured.
-type Deliver<'a> = &'a (dyn Fn(&Pending<'_>, Measured) -> Result<(), ExecError> + Sync);
+/// Receives what a worker measured; answers with the next try where there is to be one.
+type Deliver<'a> = &'a (dyn for<'p> Fn(&Pending<'p>, Measured) -> Result<Option<Pending<'p>>, ExecError> + Sync);
 
 /// Measurements to be made side by side.
 pub struct Round<'a> {
@@ -102,7 +102,8 @@ pub struct Round<'a> {
     pub more: &'a (dyn Fn() -> bool + Sync),
     /// To be told when one begins.
     pub started: &'a (dyn Fn(&Pending<'_>) + Sync),
-    /// Makes a result durable.
+    /// Makes a result durable. Where it is a failure that is to be tried again, the next try comes back: workers that make it at
+    /// once lose no time, and it is in the next round otherwise.
     pub deliver: Deliver<'a>,
 }
 
@@ -270,7 +271,7 @@ impl<'a> Executor<'a> {
     }
 
     /// Makes what was measured durable.
-    fn deliver(&self, pending: &Pending<'_>, measured: Measured) -> Result<(), ExecError> {
+    fn deliver<'p>(&self, pending: &Pending<'p>, measured: Measured) -> Result<Option<Pending<'p>>, ExecError> {
         let Pending { number, job, task, .. } = pending;
         let mut reason = job.reason.clone();
         if task.attempt.halvings > 0 {
@@ -285,25 +286,30 @@ impl<'a> Executor<'a> {
             outcome: measured.outcome,
             seconds: measured.seconds,
             from: None,
+            files: measured.files.iter().map(|(name, bytes)| (name.clone(), checksum(bytes))).collect(),
         };
+        evaluation.share_id();
         if let Err(invalid) = evaluation.check() {
             evaluation.outcome = Outcome::failed(Failure::Diverged, invalid.to_string());
+            evaluation.files.clear();
         }
         let mut ledger = self.ledger();
         // The side files first: an evaluation in the journal has them.
-        for (name, bytes) in &measured.files {
+        for (name, bytes) in measured.files.iter().filter(|(name, _)| evaluation.files.contains_key(name)) {
             ledger.study.save_blob(name, bytes)?;
         }
         ledger.study.append(&Event::Evaluation(evaluation.clone()))?;
         ledger.asked_seconds += evaluation.seconds;
         ledger.learn(&evaluation);
         let settled = ledger.result(&job.key(), self.retries).is_some();
+        let attempt = ledger.known.get(&job.key()).map(|known| known.attempt).unwrap_or_default();
         drop(ledger);
-        match settled {
-            true => self.observer.finished(job, &evaluation, *number, true),
-            false => self.observer.failed(job, &evaluation, *number),
+        if settled {
+            self.observer.finished(job, &evaluation, *number, true);
+            return Ok(None);
         }
-        Ok(())
+        self.observer.failed(job, &evaluation, *number);
+        Ok(Some(Pending { number: *number, job, task: Task::new(job, attempt) }))
     }
 
     /// Records how the verification of a design ended, unless the journal says so already.

@@ -3,15 +3,17 @@
 //! A [`Measurement`] is one row in long format, so a new attack adds rows, not columns. An [`Evaluation`] is one atomic
 //! piece of work on one design: it yields all its rows or a reason why it failed, and the study on disk records it whole.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// Stable name of a design: 1 to 64 characters of `a-z`, `0-9`, `_` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct DesignId(String);
+pub struct DesignId(Arc<str>);
 
 /// A text that is no [`DesignId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +39,7 @@ impl TryFrom<String> for DesignId {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
         if (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(DesignId(text))
+            Ok(DesignId(text.into()))
         } else {
             Err(InvalidDesignId(text.chars().take(Self::MAX_LENGTH + 16).collect()))
         }
@@ -54,7 +56,7 @@ impl FromStr for DesignId {
 
 impl From<DesignId> for String {
     fn from(id: DesignId) -> Self {
-        id.0
+        id.as_str().to_owned()
     }
 }
 
@@ -316,13 +318,16 @@ pub struct Evaluation {
     /// The study that measured it, where that was another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// Its side files in the study, each with its [`checksum`](crate::store::checksum).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
 }
 
 /// An [`Evaluation`] that must not be recorded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidEvaluation {
     /// A figure is NaN, infinite or, where that makes no sense, negative.
-    #[error("design {design}: {field} is {value}; record a diverged measurement as failed instead")]
+    #[error("design {design}: {field} is {value}")]
     Figure {
         /// The design.
         design: DesignId,
@@ -423,6 +428,13 @@ impl Evaluation {
         }
     }
 
+    /// Lets the rows share the evaluation's id: a study in memory holds it once for each, not for every row.
+    pub(crate) fn share_id(&mut self) {
+        if let Outcome::Done(rows) = &mut self.outcome {
+            rows.iter_mut().filter(|row| row.design == self.design).for_each(|row| row.design = self.design.clone());
+        }
+    }
+
     /// Refuses figures that are no numbers, and rows of another evaluation.
     ///
     /// # Errors
@@ -479,6 +491,7 @@ mod tests {
             outcome: Outcome::Done(vec![row(Metric::Accuracy, 0.5), row(Metric::PsnrMax, 26.2)]),
             seconds: 3.0,
             from: None,
+            files: BTreeMap::new(),
         }
     }
 

@@ -21,6 +21,11 @@
 //! and says so ([`Warning::TornTail`]). A damaged line that others follow was once whole, so it is an error
 //! ([`StoreError::CorruptJournal`]) and the journal stays as it is.
 //!
+//! # Checksums of the other files
+//! An evaluation in the journal names its side files with a checksum each; `study.json` and the study's conclusion begin with one
+//! of their own. A file that differs is refused, with what to do about it. Files of versions that wrote no checksums are read as
+//! they are. `measurements.parquet` is for others to read: this program only writes it.
+//!
 //! # Invariants
 //! - When [`Study::append`] returns `Ok`, the event survives a kill and a power cut; when it returns an error, all
 //!   earlier events still do.
@@ -37,6 +42,8 @@ mod lock;
 mod reader;
 mod record;
 mod scan;
+mod sealed;
+mod sums;
 mod table;
 
 use std::fs;
@@ -52,6 +59,7 @@ use crate::table::Table;
 
 use journal::Journal;
 use lock::Lock;
+use sums::Sums;
 
 const HEADER_FILE: &str = "study.json";
 const JOURNAL_FILE: &str = "journal.jsonl";
@@ -64,6 +72,7 @@ pub struct Study {
     dir: PathBuf,
     header: Header,
     journal: Journal,
+    sums: Sums,
     // Held for its lock.
     _lock: Lock,
 }
@@ -109,7 +118,8 @@ impl Study {
             header.write(&header_path)?;
         }
         let warnings = torn.into_iter().chain(header.other_tool()).collect();
-        let study = Study { dir: dir.to_path_buf(), header, journal, _lock: lock };
+        let sums = Sums::of(&events);
+        let study = Study { dir: dir.to_path_buf(), header, journal, sums, _lock: lock };
         Ok((study, Recovered { events, warnings }))
     }
 
@@ -120,7 +130,9 @@ impl Study {
     /// [`StoreError::DiskFull`] and [`StoreError::Write`] if the system refuses; what was written of the event is then
     /// cut off again, all earlier ones are kept, and the call may be repeated.
     pub fn append(&mut self, event: &Event) -> Result<(), StoreError> {
-        self.journal.append(event)
+        self.journal.append(event)?;
+        self.sums.learn(event);
+        Ok(())
     }
 
     /// Replaces `measurements.parquet` by these rows; readers see the old table or the new one, never half of one.
@@ -144,21 +156,35 @@ impl Study {
         files::replace(&path, &bytes).map_err(StoreError::writing(&path, self.journal.records()))
     }
 
-    /// Stores a side file under `blobs/`, replacing any of that name.
+    /// Stores a side file under `blobs/`, replacing any of that name. An [`Evaluation`](crate::measurement::Evaluation) that is
+    /// recorded afterwards and names it by its [`checksum`] guards it against damage.
     ///
     /// # Errors
     /// [`StoreError::BlobName`] unless `name` is 1 to 128 characters of `a-z`, `A-Z`, `0-9`, `.`, `_`, `-` and does not
     /// start with a dot; [`StoreError::DiskFull`] and [`StoreError::Write`] if the system refuses.
-    pub fn save_blob(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        blobs::save(&self.dir, name, bytes, self.journal.records())
+    pub fn save_blob(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        blobs::save(&self.dir, name, bytes, self.journal.records())?;
+        // What the journal says is of the one before.
+        self.sums.forget(name);
+        Ok(())
+    }
+
+    /// Stores a JSON object as a side file that carries its own checksum.
+    ///
+    /// # Errors
+    /// [`StoreError::Encode`], and as [`save_blob`](Self::save_blob).
+    pub fn save_object(&mut self, name: &str, object: &impl serde::Serialize) -> Result<(), StoreError> {
+        let bytes = sealed::encode(&blobs::path_of(&self.dir, name)?, object)?;
+        self.save_blob(name, &bytes)
     }
 
     /// A side file, `None` if there is none of that name.
     ///
     /// # Errors
-    /// [`StoreError::BlobName`] for a bad name, [`StoreError::Read`] if the system refuses.
+    /// [`StoreError::BlobName`] for a bad name, [`StoreError::Read`] if the system refuses, [`StoreError::DamagedBlob`] if it is
+    /// not what the journal says.
     pub fn load_blob(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        blobs::load(&self.dir, name)
+        blobs::load(&self.dir, name, &self.sums)
     }
 
     /// The study's folder.
@@ -180,6 +206,11 @@ impl Study {
 /// The whole of a regular file, which is no link, of no absurd size.
 pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     files::read(path)
+}
+
+/// 128 bits of a file's hash, in hexadecimal: what an evaluation says of its side files.
+pub fn checksum(bytes: &[u8]) -> String {
+    sealed::checksum(bytes)
 }
 
 /// One line, with its line feed, that holds `data` under a checksum which covers `salt`, too: for files that others write for a study.

@@ -1,7 +1,7 @@
 //! `privynet optimize`: the main job, from a budget file to a verified local net and its report.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -68,7 +68,7 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
     ));
     let record = if admission.admitted == 0 {
         let record = nothing_fits(&budget, &admission, &budgets, provenance);
-        write(&study, &record)?;
+        write(&mut study, &record)?;
         record
     } else {
         let cache = setup::cache(&args.folders.results, &args.resources);
@@ -383,11 +383,6 @@ fn what_to_give(nearest: &DesignRecord, problem: &Problem<'_>) -> Option<String>
 }
 
 /// Stores the record beside the journal.
-fn write(study: &Study, record: &Record) -> Result<PathBuf, AppError> {
-    let bytes = serde_json::to_vec_pretty(record).map_err(|error| AppError::Study {
-        path: study.dir().to_owned(),
-        problem: format!("its conclusion can't be encoded: {error}"),
-    })?;
-    study.save_blob(RECORD_FILE, &bytes)?;
-    Ok(study.dir().to_owned())
+fn write(study: &mut Study, record: &Record) -> Result<(), AppError> {
+    Ok(study.save_object(RECORD_FILE, record)?)
 }

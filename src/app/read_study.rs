@@ -67,7 +67,8 @@ pub(super) fn conclusion(dir: &Path) -> Option<Record> {
 pub(super) fn open(dir: &Path) -> Result<(StudyReader, Record), AppError> {
     let reader = StudyReader::open(dir)?;
     let problem = |problem: &str| AppError::Study { path: dir.to_owned(), problem: problem.to_owned() };
-    let bytes = reader.load_blob(RECORD_FILE)?.ok_or_else(|| match Live::read(dir).is_some_and(|live| live.is_believable()) {
+    let again = "run the study's `privynet optimize` command again: it writes the conclusion anew, from the journal";
+    let bytes = reader.load_object(RECORD_FILE, "version", again)?.ok_or_else(|| match Live::read(dir).is_some_and(|live| live.is_believable()) {
         true => problem(&format!(
             "the study is still running: `privynet watch {}` follows it, and its page shows what was measured so far",
             dir.file_name().unwrap_or_default().display()

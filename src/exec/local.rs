@@ -21,17 +21,32 @@ impl<'a> LocalWorkers<'a> {
 impl Workers for LocalWorkers<'_> {
     fn run(&self, round: &Round<'_>) -> Result<(), ExecError> {
         let run = |pending: &Pending<'_>, beside: Beside<'_>| -> Result<(), ExecError> {
-            let number = pending.number;
-            (round.started)(pending);
-            let watch = JobWatch { observer: round.observer, number, beside };
-            let mut measured =
-                self.worker.measure(&pending.task, &watch).map_err(|Interrupted| ExecError::Interrupted)?;
-            // Lanes share the machine: what one took alone is its part of it.
-            measured.seconds /= beside.lanes as f64;
-            (round.deliver)(pending, measured)
+            let mut again = self.attempt(round, pending, beside)?;
+            // At once, on the same lane: the others would else wait for it at the round's end.
+            while let Some(pending) = again.take_if(|_| (round.more)()) {
+                again = self.attempt(round, &pending, beside)?;
+            }
+            Ok(())
         };
         self.lanes.run(round.pending, round.more, run)?;
         Ok(())
+    }
+}
+
+impl LocalWorkers<'_> {
+    /// One try; the next one where there is to be one.
+    fn attempt<'p>(
+        &self,
+        round: &Round<'_>,
+        pending: &Pending<'p>,
+        beside: Beside<'_>,
+    ) -> Result<Option<Pending<'p>>, ExecError> {
+        (round.started)(pending);
+        let watch = JobWatch { observer: round.observer, number: pending.number, beside };
+        let mut measured = self.worker.measure(&pending.task, &watch).map_err(|Interrupted| ExecError::Interrupted)?;
+        // Lanes share the machine: what one took alone is its part of it.
+        measured.seconds /= beside.lanes as f64;
+        (round.deliver)(pending, measured)
     }
 }
 

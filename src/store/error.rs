@@ -115,8 +115,8 @@ pub enum StoreError {
     },
     /// The journal's first line, or a line that others follow, is not what was written.
     #[error(
-        "{path}, line {line}, is damaged ({reason}); nothing was changed. Restore the file from a backup, or delete \
-         that line to have its work done again"
+        "{path}, line {line}, is damaged ({reason}); nothing was changed. Restore the file from a backup{}",
+        if *line > 1 { ", or delete that line to have its work done again" } else { "" }
     )]
     CorruptJournal {
         /// The journal.
@@ -172,6 +172,16 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: polars::error::PolarsError,
+    },
+    /// A side file is not what was written.
+    #[error("{path} is damaged ({reason}); {remedy}")]
+    DamagedBlob {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// A side file's name could leave the folder, or cannot be a file name everywhere.
     #[error(

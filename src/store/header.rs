@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::files;
 use super::{StoreError, Warning};
+use super::{files, sealed};
 
 /// Version of the header's and the journal's format. Raised with every change that an older program would misread.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -136,14 +136,14 @@ impl Header {
         if found != u64::from(SCHEMA_VERSION) {
             return Err(StoreError::SchemaVersion { path: path.into(), found, supported: SCHEMA_VERSION });
         }
+        if let Some(flaw) = sealed::flaw(&bytes, "schema_version") {
+            return Err(corrupt(flaw.to_owned()));
+        }
         serde_json::from_value(value).map(Some).map_err(|error| corrupt(error.to_string()))
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<(), StoreError> {
-        let mut bytes =
-            serde_json::to_vec_pretty(self).map_err(|source| StoreError::Encode { path: path.into(), source })?;
-        bytes.push(b'\n');
-        files::replace(path, &bytes).map_err(StoreError::writing(path, 0))
+        files::replace(path, &sealed::encode(path, self)?).map_err(StoreError::writing(path, 0))
     }
 
     /// Refuses to continue this study, stored in `dir`, as one with other inputs.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::sums::Sums;
 use super::{Event, HEADER_FILE, Header, JOURNAL_FILE, Recovered, StoreError, blobs, journal};
 
 /// A study opened for reading, as it was at that moment. Takes no lock and changes nothing.
@@ -10,6 +11,7 @@ pub struct StudyReader {
     dir: PathBuf,
     header: Header,
     recovered: Recovered,
+    sums: Sums,
 }
 
 impl StudyReader {
@@ -23,8 +25,9 @@ impl StudyReader {
         };
         let (events, torn) = journal::read(&dir.join(JOURNAL_FILE), &header.fingerprint())?;
         let warnings = torn.into_iter().chain(header.other_tool()).collect();
+        let sums = Sums::of(&events);
         let recovered = Recovered { events, warnings };
-        Ok(StudyReader { dir: dir.to_path_buf(), header, recovered })
+        Ok(StudyReader { dir: dir.to_path_buf(), header, recovered, sums })
     }
 
     /// The study's folder.
@@ -50,8 +53,18 @@ impl StudyReader {
     /// A side file, `None` if there is none of that name.
     ///
     /// # Errors
-    /// [`StoreError::BlobName`] for a bad name, [`StoreError::Read`] if the system refuses.
+    /// [`StoreError::BlobName`] for a bad name, [`StoreError::Read`] if the system refuses, [`StoreError::DamagedBlob`] if it is
+    /// not what the journal says.
     pub fn load_blob(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        blobs::load(&self.dir, name)
+        blobs::load(&self.dir, name, &self.sums)
+    }
+
+    /// The bytes of an object that [`Study::save_object`](super::Study::save_object) wrote, whose first field is `first`; `remedy`
+    /// is what a person is told to do where it is damaged.
+    ///
+    /// # Errors
+    /// As [`load_blob`](Self::load_blob).
+    pub fn load_object(&self, name: &str, first: &str, remedy: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        blobs::load_object(&self.dir, name, first, remedy)
     }
 }

@@ -74,11 +74,14 @@ pub(super) fn scan(path: &Path, bytes: &[u8], study: &str) -> Result<Scan, Store
             }
             Err(flaw) => return Err(corrupt(number, flaw.reason())),
         };
-        let event: Event = serde_json::from_slice(data).map_err(|source| StoreError::UnknownRecord {
+        let mut event: Event = serde_json::from_slice(data).map_err(|source| StoreError::UnknownRecord {
             path: path.into(),
             line: number,
             source,
         })?;
+        if let Event::Evaluation(evaluation) = &mut event {
+            evaluation.share_id();
+        }
         event.check().map_err(|invalid| corrupt(number, &invalid.to_string()))?;
         scan.events.push(event);
         scan.whole += length;

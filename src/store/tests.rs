@@ -51,6 +51,7 @@ fn event(order: u64) -> Event {
         outcome: Outcome::Done(rows),
         seconds: 2.5,
         from: None,
+        files: Default::default(),
     })
 }
 
@@ -177,8 +178,11 @@ fn damaged_headers_and_missing_journals_are_refused() {
     fs::write(&path, "[".repeat(100_000)).unwrap();
     assert!(matches!(open(), StoreError::CorruptHeader { .. }));
 
-    let current = env!("CARGO_PKG_VERSION");
-    fs::write(&path, good.replace(&format!("\"{current}\""), "\"0.0.0\"")).unwrap();
+    // What `created` or the name are is nothing that could be found out otherwise.
+    fs::write(&path, good.replace("\"test\"", "\"tost\"")).unwrap();
+    assert!(matches!(open(), StoreError::CorruptHeader { .. }));
+
+    Header { tool_version: "0.0.0".to_owned(), ..header() }.write(&path).unwrap();
     let (study, recovered) = Study::open(dir.path(), &header()).unwrap();
     assert!(matches!(recovered.warnings[..], [Warning::OtherTool { .. }]));
     drop(study);
@@ -220,7 +224,7 @@ fn links_in_a_study_are_not_followed() {
 #[test]
 fn side_files_come_back_and_stay_in_their_folder() {
     let dir = tempfile::tempdir().unwrap();
-    let (study, _) = Study::open(dir.path(), &header()).unwrap();
+    let (mut study, _) = Study::open(dir.path(), &header()).unwrap();
     assert_eq!(study.load_blob("net.safetensors").unwrap(), None);
     study.save_blob("net.safetensors", b"old").unwrap();
     study.save_blob("net.safetensors", b"weights").unwrap();

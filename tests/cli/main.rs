@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod compare;
+mod damage;
 mod errors;
 mod hostile;
 mod hub;
