@@ -67,6 +67,7 @@ pub use failure::{report, report_usage};
 /// [`AppError`], whose [`AppError::exit_code`] the program ends with.
 pub fn run(cli: Cli) -> Result<u8, AppError> {
     let output = Output::new(&cli.output);
+    interrupt::tell(output.json);
     let Some(command) = cli.command else {
         return next::run(output);
     };

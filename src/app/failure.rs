@@ -2,6 +2,7 @@
 //! output.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
@@ -14,8 +15,15 @@ use crate::plain;
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const MARGIN: Style = AnsiColor::Blue.on_default().bold();
 
+/// Whether the failure was told: a program has one.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
 /// Tells of a command's failure.
 pub fn report(error: &AppError, json: bool) {
+    // Work that was given up may still fail while the program ends.
+    if TOLD.swap(true, Ordering::SeqCst) {
+        return;
+    }
     if json {
         emit("error", object(error));
         return;

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::interrupt;
 use super::progress::{Running, State};
 use crate::bounded;
 use crate::plain;
@@ -98,6 +99,7 @@ pub(super) struct Heart {
 impl Heart {
     pub(super) fn start(dir: &Path, bounds: Vec<MetricBound>, state: Arc<Mutex<State>>) -> Self {
         let path = dir.join(FILE);
+        interrupt::sign_of_life(&path);
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let (file, end) = (path.clone(), Arc::clone(&ended));
         let beat = move || {

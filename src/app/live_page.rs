@@ -52,6 +52,8 @@ struct Page {
     written: Option<Instant>,
     took: Duration,
     failed: bool,
+    /// Whether it says that the study stopped.
+    stopped: bool,
 }
 
 impl<'a> LivePage<'a> {
@@ -69,7 +71,7 @@ impl<'a> LivePage<'a> {
         let Ok(mut page) = self.page.try_lock() else { return };
         let pause = PAUSE.max(page.took * SHARE);
         let wait = if self.state().news { pause } else { pause * STILL };
-        if page.written.is_some_and(|written| written.elapsed() < wait) {
+        if page.stopped || page.written.is_some_and(|written| written.elapsed() < wait) {
             return;
         }
         let start = Instant::now();
@@ -89,7 +91,10 @@ impl<'a> LivePage<'a> {
 
     /// Writes the page of a study that ended without a conclusion, so that nobody waits for more.
     pub(super) fn stop(&self) {
-        self.report(&mut self.page.lock().unwrap_or_else(PoisonError::into_inner), view::Status::Stopped, None);
+        let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut page.stopped, true) {
+            self.report(&mut page, view::Status::Stopped, None);
+        }
     }
 
     fn report(&self, page: &mut Page, status: view::Status, live: Option<view::Live>) {

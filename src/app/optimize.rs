@@ -29,7 +29,7 @@ use crate::store::{Header, Inputs, Row, Study, StudyReader};
 use crate::verify::MetricBound;
 
 pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
-    interrupt::install();
+    interrupt::install_for_study();
     let budget = BudgetFile::read(&args.budget)?;
     let cluster = cluster::chosen(args, &budget)?;
     let device = match cluster {
@@ -128,7 +128,14 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
         let live = LivePage::new(&progress, [dir.clone(), args.folders.reports.clone()], outline, plan);
         live.write();
         let mut executor = Executor::new(study, &recovered.events, workers, &live, planned, budget.executor.retries);
-        let found = search::run(&problem, &mut executor);
+        if cluster.is_some() {
+            interrupt::leave_time();
+        }
+        let farewell = || {
+            progress.finish();
+            live.stop();
+        };
+        let found = interrupt::farewell(farewell, || search::run(&problem, &mut executor));
         if found.is_err() {
             live.stop();
         }

@@ -24,7 +24,7 @@ const FIGURES: [Metric; 6] =
     [Metric::Accuracy, Metric::PsnrMean, Metric::PsnrP95, Metric::PsnrMax, Metric::PsnrPooled, Metric::SsimMean];
 
 pub(super) fn run(args: &TabulateArgs, output: Output) -> Result<u8, AppError> {
-    interrupt::install();
+    interrupt::install_for_study();
     let device = setup::machine(&args.machine)?;
     let lanes = setup::lanes(args.resources.jobs)?;
     let assets = setup::assets(&args.space, &args.assets, None, output)?;

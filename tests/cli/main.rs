@@ -6,6 +6,8 @@ mod damage;
 mod errors;
 mod hostile;
 mod hub;
+#[cfg(unix)]
+mod interrupts;
 mod latency;
 mod main_job;
 mod output;
