@@ -16,6 +16,8 @@ use crate::measurement::Outcome;
 use crate::space::{ChannelChoice, Cost, Design, Selection};
 use crate::store::{Header, Inputs, Study};
 
+mod faults;
+mod kills;
 mod listing;
 
 /// Counts fresh measurements, on so many lanes, and interrupts those that begin after `stop` of them.
