@@ -13,9 +13,12 @@
 //! A measurement that fails, panics, diverges or takes too long is recorded with its reason, and tried again with initial weights and
 //! batches of its own as often as the [`Executor`] is told; after running out of memory with half the batch. The last try's failure is
 //! the measurement's result: the study goes on without it. Tries of earlier runs count.
+//!
+//! How many workers one driver can keep busy, [`scale`] says.
 
 mod lanes;
 mod local;
+pub mod scale;
 pub mod slurm;
 mod task;
 mod worker;

@@ -1,6 +1,7 @@
 //! `privynet bench`: how fast this machine trains, beside its own large matrix product.
 
 mod search;
+mod workers;
 
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,9 @@ pub(super) fn run(args: &BenchArgs, output: Output) -> Result<u8, AppError> {
     let lanes = setup::lanes(args.jobs)?;
     if let Some(candidates) = args.candidates {
         return search::run(candidates.max(1), output);
+    }
+    if !args.workers.is_empty() {
+        return workers::run(args, output);
     }
     let peak = nn::gemm_rate(device)?;
     if !output.json {

@@ -6,12 +6,14 @@ use clap::Args;
 
 use super::help::{examples, examples_and};
 use super::shared::{AssetArgs, MachineArgs};
+use crate::units::Bytes;
 
 /// `privynet bench`.
 #[derive(Debug, Args)]
 #[command(after_help = examples(&[
     ("Training steps, features and designs per hour", "privynet bench"),
     ("How long a million candidates take to enumerate", "privynet bench --candidates 1000000"),
+    ("How many workers this machine could drive", "privynet bench --workers 100,1000,10000"),
 ]))]
 pub struct BenchArgs {
     /// Designs measured at once; one per thread, at most eight, where absent
@@ -20,6 +22,19 @@ pub struct BenchArgs {
     /// Instead: time the enumeration of a made-up space of N designs and one pass of the search over it
     #[arg(long, value_name = "N")]
     pub candidates: Option<usize>,
+    /// Instead: how busy this machine as the driver would keep so many workers, with made-up measurements of a minute of which one
+    /// in twenty fails
+    #[arg(long, value_name = "N", value_delimiter = ',', conflicts_with = "candidates")]
+    pub workers: Vec<usize>,
+    /// Measurements that the workers make
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "workers")]
+    pub measurements: usize,
+    /// How many of them the search asks for at a time; all where absent
+    #[arg(long, value_name = "N", requires = "workers")]
+    pub round: Option<usize>,
+    /// Size of the file that each leaves beside its figures, as reconstructions to look at are, e.g. "80 KiB"; none where absent
+    #[arg(long, value_name = "SIZE", requires = "workers")]
+    pub side_file: Option<Bytes>,
     /// What computes.
     #[command(flatten)]
     pub machine: MachineArgs,

@@ -110,6 +110,7 @@ fn every_command_prints_what_the_schema_says() {
     run("profile --space space.yaml --seconds 0 --out device.yaml", &[0]);
     run("profile --space space.yaml --seconds 0 --against device.yaml", &[0]);
     run("bench --candidates 30", &[0]);
+    assert_eq!(run("bench --workers 3,10 --measurements 30", &[0]).len(), 2, "a line for each number");
     run("init --data photos --weights x", &[2]);
     run("init --data photos --out mine", &[0, 2]);
     run("man --out pages", &[0]);
