@@ -37,7 +37,9 @@
 //! A shared file system of a cluster syncs more slowly; at 10 ms a result one driver feeds 6,000 such workers.
 //!
 //! # Memory
-//! RESIDENT
+//! 100,000 results of 25 rows take 429 MB while the search holds them, its own copies and the driver's: 4.3 kB each. (638 MB before
+//! an evaluation's rows shared its id.) Opening the finished study again reads 492 MB of journal in 5 to 13 s; with that the process held
+//! 770 MB at most (`TMPDIR=/dev/shm privynet bench --workers 1000 --measurements 100000 --json`).
 //!
 //! # Rounds
 //! The model strategy proposes a round, waits for all of it and learns from it. Workers whose measurement is done meanwhile wait for the
@@ -66,7 +68,7 @@
 //!
 //! # Trying again at once
 //! A failed measurement is tried again on the lane or worker that is free, ahead of those that were never tried. Before, it waited for the
-//! end of its round, and the next round was of second tries alone: TRYAGAIN
+//! end of its round, and the next round was of second tries alone. The test `trying_again_at_once_keeps_workers_busy` does it both ways.
 //!
 //! # Limits
 //! - A measurement is handed over alone: nothing is synced for several at once.
