@@ -64,6 +64,17 @@ pub enum ExecError {
         /// How many.
         running: usize,
     },
+    /// The user asked to stop, and the cluster did not take its jobs back.
+    #[error(
+        "interrupted, but the cluster did not take its jobs back ({said}): they go on, the same command picks them up, and `scancel --name \
+         {name}` ends them; every finished measurement is kept"
+    )]
+    NotCancelled {
+        /// What the cluster said.
+        said: String,
+        /// Name of the jobs.
+        name: String,
+    },
     /// The journal can't be written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -83,6 +94,7 @@ pub trait Workers: Sync {
 }
 
 /// A job that the journal has no result of.
+#[derive(Debug, Clone)]
 pub struct Pending<'a> {
     /// Its number in the study, from 1.
     pub number: usize,
@@ -118,6 +130,8 @@ struct Known {
     attempt: Attempt,
     /// Seconds that all tries took.
     seconds: f64,
+    /// Whether this run asked for it, or another study measured it.
+    asked: bool,
 }
 
 /// What was measured, in memory and on disk.
@@ -138,7 +152,8 @@ impl Ledger {
             attempt.halvings += u32::from(kind == Failure::OutOfMemory);
         }
         seconds += evaluation.seconds;
-        self.known.insert(key, Known { evaluation: evaluation.clone(), attempt, seconds });
+        let asked = evaluation.from.is_some() || before.is_some_and(|known| known.asked);
+        self.known.insert(key, Known { evaluation: evaluation.clone(), attempt, seconds, asked });
     }
 
     /// A measurement's result, unless there is none yet or it is to be tried again.
@@ -214,6 +229,16 @@ impl<'a> Executor<'a> {
         all
     }
 
+    /// Those that this run has asked for so far, and those of other studies: what an uninterrupted run knows at this point.
+    pub fn asked(&self) -> Vec<Evaluation> {
+        let ledger = self.ledger();
+        let mut asked: Vec<_> =
+            ledger.known.values().filter(|known| known.asked).map(|k| k.evaluation.clone()).collect();
+        drop(ledger);
+        asked.sort_by_key(|e| e.order);
+        asked
+    }
+
     /// What other studies measured for this one, in its order.
     pub fn adopted(&self) -> Vec<Evaluation> {
         self.evaluations().into_iter().filter(|evaluation| evaluation.from.is_some()).collect()
@@ -256,7 +281,12 @@ impl<'a> Executor<'a> {
                 deliver: &|pending, measured| self.deliver(pending, measured),
             })?;
         }
-        let ledger = self.ledger();
+        let mut ledger = self.ledger();
+        for job in jobs {
+            if let Some(known) = ledger.known.get_mut(&job.key()) {
+                known.asked = true;
+            }
+        }
         // Of one that no time is left to try again, the failure.
         let result = |job: &Job<'_>| ledger.known.get(&job.key()).map(|known| known.evaluation.clone());
         Ok(jobs.iter().map(result).collect())

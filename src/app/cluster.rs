@@ -27,6 +27,19 @@ pub(super) fn chosen(args: &OptimizeArgs, budget: &BudgetFile) -> Result<Option<
     Ok(entry)
 }
 
+/// Refuses to measure here what may be out on a cluster, or measured there already.
+///
+/// # Errors
+/// [`AppError::Study`].
+pub(super) fn refuse_what_is_out(dir: &Path) -> Result<(), AppError> {
+    if !Folder::of(dir).has_batches() {
+        return Ok(());
+    }
+    let problem = "measurements of this study are out on a cluster, or were when its driver was killed: `--executor slurm` picks them up; to give \
+                   them up, cancel its jobs and remove `slurm` in the study's folder";
+    Err(AppError::Study { path: dir.to_owned(), problem: problem.to_owned() })
+}
+
 /// The workers on its nodes, for the study in `dir`.
 ///
 /// # Errors
@@ -63,7 +76,6 @@ pub(super) fn workers(
         resubmissions: entry.resubmissions,
         poll: Duration::from_secs_f64(entry.poll_seconds),
         grace: GRACE,
-        at_once: entry.array_limit,
         detach: args.detach,
     };
     let queue = SlurmCommands::new(entry).map_err(ExecError::Slurm)?;

@@ -104,8 +104,10 @@ impl AppError {
     /// The exit code that the program ends with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Search(SearchError::Exec(ExecError::Interrupted | ExecError::Detached { .. }))
-            | Self::Exec(ExecError::Interrupted | ExecError::Detached { .. })
+            Self::Search(SearchError::Exec(
+                ExecError::Interrupted | ExecError::Detached { .. } | ExecError::NotCancelled { .. },
+            ))
+            | Self::Exec(ExecError::Interrupted | ExecError::Detached { .. } | ExecError::NotCancelled { .. })
             | Self::Estimate(EstimateError::Interrupted)
             | Self::Features(FeatureError::Interrupted)
             | Self::Profile(ProfileError::Interrupted)

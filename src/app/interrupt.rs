@@ -16,6 +16,9 @@ use crate::exec::ExecError;
 /// How long the program waits for work to stop by itself.
 const PATIENCE: Duration = Duration::from_millis(1400);
 
+/// How much longer where jobs on a cluster are to be cancelled, whose controller may be slow.
+const CLUSTER: Duration = Duration::from_secs(10);
+
 /// And then for the last words: with it, the program has ended two seconds after the signal.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -82,7 +85,7 @@ pub(super) fn sign_of_life(file: &Path) {
     ending().signs_of_life.push(file.to_owned());
 }
 
-/// From here on work stops by itself soon, and must not be abandoned: what runs on a cluster is to be cancelled.
+/// From here on work gets time to have its jobs on a cluster cancelled.
 pub(super) fn leave_time() {
     ending().patient = true;
 }
@@ -133,7 +136,9 @@ fn abandon() {
     std::thread::sleep(PATIENCE);
     let mut ending = ending();
     if ending.patient {
-        return;
+        drop(ending);
+        std::thread::sleep(CLUSTER);
+        ending = self::ending();
     }
     ending.abandoned = true;
     CHANGED.notify_all();

@@ -25,7 +25,7 @@ use crate::record::{
 };
 use crate::search::{self, Findings, Problem, Status};
 use crate::space::{Cost, LayerInsight, Place};
-use crate::store::{Header, Inputs, Row, Study, StudyReader};
+use crate::store::{Event, Header, Inputs, Row, Study, StudyReader};
 use crate::verify::MetricBound;
 
 pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
@@ -44,6 +44,9 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
     let lanes = setup::lanes(args.resources.jobs)?;
     let mut assets = setup::study_assets(&budget, &args.assets, output)?;
     let dir = args.folders.results.join(&budget.name);
+    if cluster.is_none() {
+        cluster::refuse_what_is_out(&dir)?;
+    }
     resume_quantised(&dir, &mut assets)?;
     setup::enough_images(&budget, &assets)?;
     let budgets = setup::exact_budgets(&budget);
@@ -80,14 +83,17 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
         let candidates = insight::candidates(&assets.space, &insights, fits, &progress)?;
         let plan = plan(&budget, candidates.len());
         // The baselines are to show what they do by themselves.
-        if recovered.events.is_empty() && !args.fresh && budget.strategy == Strategy::Model {
+        let adopted = |event: &Event| matches!(event, Event::Evaluation(evaluation) if evaluation.from.is_some());
+        if recovered.events.iter().all(adopted) && !args.fresh && budget.strategy == Strategy::Model {
             let known = reuse::known(&args.folders.results, &dir, &instruments, &candidates);
             known.warnings.iter().for_each(|warning| progress.line(&format!("warning: {warning}")));
             if known.len() > 0 {
                 let count = known.len();
                 progress.line(&format!("{count} measurements were made by other studies; `--fresh` makes them anew"));
             }
-            recovered.events = known.adopt(&args.folders.results, &mut study)?;
+            // One that was killed while it adopted goes on.
+            let new = known.adopt(&args.folders.results, &mut study, &recovered.events)?;
+            recovered.events.extend(new);
         }
         let floors = laboratory.floors()?;
         let unsound = sanity(&laboratory, &floors)?;

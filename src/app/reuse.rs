@@ -73,10 +73,18 @@ impl Known {
         self.evaluations.len()
     }
 
-    /// Writes them into a new study's journal, with their pictures; returns the events.
-    pub(super) fn adopt(self, results: &Path, study: &mut Study) -> Result<Vec<Event>, AppError> {
+    /// Writes those into a new study's journal, with their pictures, that are not in it `already`; returns the events.
+    pub(super) fn adopt(self, results: &Path, study: &mut Study, already: &[Event]) -> Result<Vec<Event>, AppError> {
         let mut events = Vec::new();
+        let is_there = |evaluation: &Evaluation| {
+            already.iter().any(|event| {
+                matches!(event, Event::Evaluation(found) if found.design == evaluation.design && found.fidelity == evaluation.fidelity)
+            })
+        };
         for (order, (name, evaluation)) in self.evaluations.into_iter().enumerate() {
+            if is_there(&evaluation) {
+                continue;
+            }
             let gallery = gallery_name(&evaluation.design, evaluation.fidelity, evaluation.seed);
             // A picture that is missing is no reason to measure again.
             if let Ok(reader) = StudyReader::open(&results.join(&name))

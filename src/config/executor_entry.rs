@@ -15,7 +15,7 @@ pub struct ExecutorEntry {
     #[schemars(range(max = 100))]
     pub retries: u32,
     /// Minutes that a measurement may take; what takes longer has failed.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1e6))]
     pub minutes: Option<f64>,
     /// Measurements go to the nodes of a Slurm cluster.
     pub slurm: Option<SlurmEntry>,
@@ -57,7 +57,7 @@ pub struct SlurmEntry {
     #[schemars(range(max = 100))]
     pub resubmissions: u32,
     /// Seconds between two looks at the queue.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 86400))]
     pub poll_seconds: f64,
     /// A folder of each node's own where features are computed once and shared by its measurements; without it those in the shared
     /// folder of studies are read.
@@ -110,8 +110,12 @@ impl ExecutorEntry {
         if self.retries > 100 {
             return Some(("executor.retries", self.retries.to_string(), "must be at most 100"));
         }
-        if let Some(minutes) = self.minutes.filter(|minutes| !(minutes.is_finite() && *minutes > 0.0)) {
-            return Some(("executor.minutes", minutes.to_string(), "must be a positive number, for example 30"));
+        if let Some(minutes) = self.minutes.filter(|minutes| !(*minutes > 0.0 && *minutes <= 1e6)) {
+            return Some((
+                "executor.minutes",
+                minutes.to_string(),
+                "must be above 0 and at most 1000000, for example 30",
+            ));
         }
         self.slurm.as_ref()?.problem()
     }
@@ -153,8 +157,9 @@ impl SlurmEntry {
         if let Some((field, value, _, accepted)) = bounded.into_iter().find(|&(_, _, right, _)| !right) {
             return Some((field, value.to_string(), accepted));
         }
-        if !(self.poll_seconds.is_finite() && self.poll_seconds > 0.0) {
-            return Some(("executor.slurm.poll_seconds", self.poll_seconds.to_string(), "must be a positive number"));
+        if !(self.poll_seconds > 0.0 && self.poll_seconds <= 86_400.0) {
+            let accepted = "must be above 0 and at most 86400";
+            return Some(("executor.slurm.poll_seconds", self.poll_seconds.to_string(), accepted));
         }
         None
     }
@@ -164,14 +169,28 @@ impl SlurmEntry {
 pub(super) fn without_executor(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let (mut inside, mut found) = (false, false);
+    // Comments at the margin: of the block where more of it follows, else of what comes next.
+    let mut comments = String::new();
     for line in text.split_inclusive('\n') {
-        let begins = line.starts_with("executor:");
-        inside = begins || inside && (line.starts_with([' ', '\t']) || line.trim().is_empty());
-        found |= begins;
-        if !inside {
-            kept.push_str(line);
+        let key = line.split(':').next().unwrap_or_default().trim_end().trim_matches(['"', '\'']);
+        let begins = line.contains(':') && key == "executor";
+        let indented = line.starts_with([' ', '\t']) || line.trim().is_empty();
+        if inside && line.starts_with('#') {
+            comments.push_str(line);
+            continue;
         }
+        inside = begins || inside && indented;
+        found |= begins;
+        if inside {
+            if !line.trim().is_empty() {
+                comments.clear();
+            }
+            continue;
+        }
+        kept.push_str(&std::mem::take(&mut comments));
+        kept.push_str(line);
     }
+    kept.push_str(&comments);
     if found {
         // The lines between it and what stood before it.
         kept.truncate(kept.trim_end().len());
@@ -193,6 +212,8 @@ mod tests {
             format!("{block}\n{plain}"),
             plain.replace("privacy", &format!("{block}\nprivacy")),
             format!("{plain}executor: {{slurm: {{}}}}\n"),
+            format!("{plain}executor:\n  slurm:\n# nodes\n    partition: gpu\n"),
+            format!("\"executor\" :\n  retries: 1\n{plain}"),
         ] {
             assert_eq!(without_executor(&text), plain, "{text}");
         }
@@ -209,7 +230,9 @@ mod tests {
         };
         for (text, expected) in [
             (r#"{"retries": 101}"#, "executor.retries: 101: must be at most 100"),
-            (r#"{"minutes": 0}"#, "executor.minutes: 0: must be a positive number"),
+            (r#"{"minutes": 0}"#, "executor.minutes: 0: must be above 0"),
+            (r#"{"minutes": 1e30}"#, "executor.minutes: 1000000000000000000000000000000: must be above 0 and at most"),
+            (r#"{"slurm": {"poll_seconds": 1e20}}"#, "executor.slurm.poll_seconds: 100000000000000000000: must be"),
             (r#"{"slurm": {"partition": "a b"}}"#, "executor.slurm.partition: a b: must be a name"),
             (r#"{"slurm": {"time": "soon"}}"#, "executor.slurm.time: soon: must be minutes"),
             (r#"{"slurm": {"cpus": 0}}"#, "executor.slurm.cpus: 0: must be between"),

@@ -23,13 +23,13 @@ done
 job=$(($(cat "$FAKE_SLURM/job" 2>/dev/null || echo 0) + 1))
 echo $job >"$FAKE_SLURM/job"
 cat >"$FAKE_SLURM/script"
-cp "$logs/../batches/$token.json" "$FAKE_SLURM/batch.json"
+cp "$logs/../../batches/$token.json" "$FAKE_SLURM/batch.json"
 for task in $(seq 0 "$last"); do
   state=COMPLETED
-  SLURM_ARRAY_TASK_ID=$task sh "$FAKE_SLURM/script" >"$logs/${job}_$task.log" 2>&1
+  SLURM_ARRAY_TASK_ID=$task sh "$FAKE_SLURM/script" >"$logs/$task.log" 2>&1
   code=$?
   [ $code = 0 ] || state=FAILED
-  echo "$job|$task|$job|$state|None|$code:0|0|node1|$token|" >>"$FAKE_SLURM/queue"
+  echo "$job|$task|$job|$state|None|$((code * 256))|0|node1|$token|" >>"$FAKE_SLURM/queue"
 done
 echo $job
 "#;
@@ -40,14 +40,14 @@ const SQUEUE: &str = "#!/bin/sh\ncat \"$FAKE_SLURM/queue\" 2>/dev/null\nexit 0\n
 fn cluster() -> TinySpace {
     use std::os::unix::fs::PermissionsExt;
     let space = TinySpace::new();
-    let budget = fs::read_to_string(space.path("budget.yaml")).unwrap();
+    let budget = fs::read_to_string(space.path("budget.yaml")).expect("a writable folder");
     let entry = "executor: {slurm: {partition: moon, poll_seconds: 0.1, resubmissions: 1}}\n";
     space.write("budget.yaml", format!("{budget}{entry}").as_bytes());
-    fs::create_dir(space.path("slurm")).unwrap();
+    fs::create_dir(space.path("slurm")).expect("a writable folder");
     for (name, text) in [("sbatch", SBATCH), ("squeue", SQUEUE), ("scancel", "#!/bin/sh\n")] {
         let path = space.path(&format!("slurm/{name}"));
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&path, text).expect("a writable folder");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a writable folder");
     }
     space
 }
@@ -79,6 +79,8 @@ fn forget_times(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.remove("seconds");
+            // Of the times as well.
+            map.remove("sum");
             map.values_mut().for_each(forget_times);
         }
         Value::Array(values) => values.iter_mut().for_each(forget_times),

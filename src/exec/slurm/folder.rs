@@ -5,19 +5,19 @@
 //! | `batches/TOKEN.json` | the [`Batch`] of an array's tasks, written before the array is submitted |
 //! | `batches/TOKEN.job` | the array's job id |
 //! | `parts/TASK.part` | what a task measured |
-//! | `logs/JOB_TASK.log` | what a task printed |
+//! | `logs/TOKEN/TASK.log` | what a task printed |
 //!
 //! All but the logs are renamed into place. A part is one file, with a checksum, named by the measurement and its try: it may be written
 //! twice, as by the two copies of a task whose node was only cut off, and counts once.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::SlurmError;
-use crate::exec::{Measured, Task};
+use crate::exec::{Measured, Task, cloud_net_name, gallery_name};
 use crate::measurement::Outcome;
 use crate::store;
 
@@ -113,10 +113,41 @@ impl Folder {
     }
 
     pub(super) fn create(&self) -> Result<(), SlurmError> {
+        self.refuse_links()?;
         for folder in [self.logs(), self.batches(), self.parts()] {
             fs::create_dir_all(&folder).map_err(SlurmError::io("create", &folder))?;
         }
         Ok(())
+    }
+
+    /// A batch's own folder of logs, whose name nobody can have foreseen.
+    pub(super) fn create_logs(&self, token: &str) -> Result<PathBuf, SlurmError> {
+        let folder = self.logs().join(token);
+        fs::create_dir(&folder).map_err(SlurmError::io("create", &folder))?;
+        Ok(folder)
+    }
+
+    /// Refuses a folder that leads elsewhere: a study may come from others.
+    fn refuse_links(&self) -> Result<(), SlurmError> {
+        for folder in [self.root.clone(), self.logs(), self.batches(), self.parts()] {
+            match fs::symlink_metadata(&folder) {
+                Ok(metadata) if !metadata.is_dir() => {
+                    let reason = "it is a link or a file where a folder is expected; remove it";
+                    let error = io::Error::new(io::ErrorKind::InvalidInput, reason);
+                    return Err(SlurmError::io("use", &folder)(error));
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(SlurmError::io("read", &folder)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something may be out.
+    pub fn has_batches(&self) -> bool {
+        entries(&self.batches()).is_ok_and(|entries| !entries.is_empty())
     }
 
     /// Writes a batch, from which its array's tasks learn what to measure.
@@ -143,10 +174,17 @@ impl Folder {
 
     /// Every batch that went out, or was about to.
     pub(super) fn sent(&self) -> Result<Vec<Sent>, SlurmError> {
+        self.refuse_links()?;
         let mut all = Vec::new();
         for path in entries(&self.batches())? {
-            if path.extension().is_some_and(|ending| ending == "json") {
-                all.push(Sent { batch: Batch::read(&path)?, job: job(&path.with_extension("job")) });
+            if path.extension().is_none_or(|ending| ending != "json") {
+                continue;
+            }
+            match Batch::read(&path) {
+                Ok(batch) => all.push(Sent { batch, job: job(&path.with_extension("job")) }),
+                // The driver was done with it just now.
+                Err(SlurmError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         all.sort_by(|a, b| a.batch.token.cmp(&b.batch.token));
@@ -208,6 +246,9 @@ impl Folder {
 
     /// Removes everything but the logs: of a study that needs no more measurements.
     pub fn tidy(&self) {
+        if self.refuse_links().is_err() {
+            return;
+        }
         for folder in [self.batches(), self.parts()] {
             // What stays is in nobody's way.
             let _ = fs::remove_dir_all(folder);
@@ -215,9 +256,9 @@ impl Folder {
     }
 
     /// The last line that a task printed.
-    pub(super) fn last_words(&self, job: u64, index: u32) -> (PathBuf, String) {
-        let path = self.logs().join(format!("{job}_{index}.log"));
-        let text = fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    pub(super) fn last_words(&self, token: &str, index: u32) -> (PathBuf, String) {
+        let path = self.logs().join(token).join(format!("{index}.log"));
+        let text = end_of(&path).unwrap_or_default();
         let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed nothing");
         let last: String = last.chars().filter(|c| !c.is_control()).take(500).collect();
         (path, last)
@@ -242,6 +283,20 @@ impl Batch {
     }
 }
 
+/// The last few kilobytes of a file that others write.
+fn end_of(path: &Path) -> io::Result<String> {
+    const BYTES: u64 = 1 << 14;
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut file = fs::File::open(path)?;
+    file.seek(io::SeekFrom::Start(metadata.len().saturating_sub(BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn salt(study: &str) -> String {
     format!("privynet part {study}")
 }
@@ -249,7 +304,10 @@ fn salt(study: &str) -> String {
 fn unpack(salt: &str, task: &Task, bytes: &[u8]) -> Option<Measured> {
     let end = bytes.iter().position(|&byte| byte == b'\n')?;
     let head: Head = serde_json::from_slice(store::unseal(salt, &bytes[..end])?).ok()?;
-    if head.task != *task {
+    let (id, Task { fidelity, seed, .. }) = (task.design.id(), task);
+    let own = [gallery_name(&id, *fidelity, *seed), cloud_net_name(&id, *fidelity, *seed)];
+    let foreign = head.files.iter().any(|file| !own.contains(&file.name));
+    if head.task != *task || foreign || !(head.seconds.is_finite() && head.seconds >= 0.0) {
         return None;
     }
     let mut rest = &bytes[end + 1..];

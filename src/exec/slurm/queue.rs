@@ -1,8 +1,11 @@
 //! What the cluster's commands are asked, and what they answer.
 
 use std::ffi::OsString;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::SlurmError;
 use crate::config::SlurmEntry;
@@ -195,9 +198,9 @@ impl SlurmCommands {
         named("mem", memory.map(|Bytes(bytes)| format!("{}M", bytes.div_ceil(1 << 20))));
         named("gres", (*gpus > 0).then(|| format!("gpu:{gpus}")));
         named("exclude", (!array.avoid.is_empty()).then(|| array.avoid.join(",")));
-        let mut output = OsString::from("--output=");
-        output.push(array.logs.join("%A_%a.log"));
-        flags.push(output);
+        // A `%` of the path itself is written twice.
+        let logs = array.logs.to_string_lossy().replace('%', "%%");
+        flags.push(OsString::from(format!("--output={logs}/%a.log")));
         flags
     }
 }
@@ -254,36 +257,77 @@ fn row(line: &str) -> Option<Row> {
     })
 }
 
+/// Longest that a command may take: a controller that is unreachable is one that is away.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Runs a command to its end.
 fn ask(mut command: Command, input: Option<&str>) -> Result<String, Refusal> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let mut run = || -> std::io::Result<Output> {
-        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Ctrl-C is for the driver: it decides what becomes of what was asked.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command.spawn()?;
-        if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-            std::io::Write::write_all(&mut stdin, input.as_bytes())?;
-        }
-        child.wait_with_output()
+    let output = run(&mut command, input).map_err(|error| Refusal::Away(format!("{name} can't be run: {error}")))?;
+    let Some((status, stdout, stderr)) = output else {
+        return Err(Refusal::Away(format!("{name} did not end in {} s", PATIENCE.as_secs())));
     };
-    let output = run().map_err(|error| Refusal::Away(format!("{name} can't be run: {error}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    if status.success() {
+        return Ok(stdout);
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    let said = if said.is_empty() { format!("{name} ended with {}", output.status) } else { said };
-    match output.status.code().is_none() || is_passing(&said) {
+    let said = stderr.trim().replace('\n', "; ");
+    let said = if said.is_empty() { format!("{name} ended with {status}") } else { said };
+    match status.code().is_none() || is_passing(&said) {
         true => Err(Refusal::Away(said)),
         false => Err(Refusal::Refused(said)),
     }
 }
 
+/// Status, output and errors of a command; `None` where it took too long.
+fn run(command: &mut Command, input: Option<&str>) -> io::Result<Option<(ExitStatus, String, String)>> {
+    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Filters of a user's own would hide tasks.
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("SQUEUE_") {
+            command.env_remove(variable);
+        }
+    }
+    // Ctrl-C is for the driver: it decides what becomes of what was asked.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    let mut child = command.spawn()?;
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        // One that refuses does not read it.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let readers = [reader(child.stdout.take()), reader(child.stderr.take())];
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let [stdout, stderr] = readers.map(|reader| reader.join().unwrap_or_default());
+    Ok(Some((status, stdout, stderr)))
+}
+
+/// Reads to the end beside the one who waits, so that a long answer does not block its writer.
+fn reader(from: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut from) = from {
+            // What was read so far is the answer.
+            let _ = from.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
 /// Whether an error is one of a controller that is down, starting or busy.
 fn is_passing(said: &str) -> bool {
-    const PASSING: [&str; 11] = [
+    const PASSING: [&str; 16] = [
         "Unable to contact slurm controller",
         "Socket timed out",
         "Connection refused",
@@ -295,6 +339,11 @@ fn is_passing(said: &str) -> bool {
         "Munge encode failed",
         "Munge decode failed",
         "try again",
+        "Protocol authentication error",
+        "Unexpected message received",
+        "Message receive failure",
+        "Communication connection failure",
+        "Could not establish a configuration source",
     ];
     PASSING.iter().any(|part| said.contains(part)) || said.contains("munge") || said.contains("backup controller")
 }
@@ -360,7 +409,7 @@ mod tests {
             token: "privynet-ab",
             tasks: 20,
             avoid: &["node7".to_owned()],
-            logs: Path::new("/shared/a b"),
+            logs: Path::new("/shared/a b %"),
             script: "",
         };
         let flags: Vec<String> =
@@ -374,7 +423,7 @@ mod tests {
             "--mem=1431M",
             "--time=2:00:00",
             "--exclude=node7",
-            "--output=/shared/a b/%A_%a.log",
+            "--output=/shared/a b %%/%a.log",
             "--requeue",
         ] {
             assert!(flags.iter().any(|found| found == flag), "{flag} of {flags:?}");

@@ -10,7 +10,7 @@ use crate::backbone::Architecture;
 use crate::config::PrecisionEntry;
 use crate::estimate::mock::MockEstimator;
 use crate::estimate::{Estimator, Unwatched};
-use crate::exec::{Executor, Job, Observer, Task, Worker};
+use crate::exec::{Executor, Job, Observer, Task, Worker, cloud_net_name, gallery_name};
 use crate::measurement::{DesignId, Evaluation, Failure, Fidelity};
 use crate::space::{Candidate, ChannelChoice, Cost, Design, Selection};
 use crate::store::{Event, Header, Inputs, Study, StudyReader};
@@ -39,9 +39,12 @@ enum Answer {
     Away,
 }
 
+/// An array: its id, its token, its tasks, and what became of each.
+struct FakeJob(u64, String, Vec<Task>, Vec<Option<State>>);
+
 #[derive(Default)]
 struct Inside {
-    jobs: Vec<(u64, String, Vec<Task>, Vec<Option<State>>)>,
+    jobs: Vec<FakeJob>,
     next: u64,
     fates: VecDeque<Fate>,
     submissions: VecDeque<Answer>,
@@ -95,7 +98,7 @@ impl Queue for FakeCluster {
         state.next += 1;
         let id = state.next;
         let waiting = vec![None; batch.tasks.len()];
-        state.jobs.push((id, array.token.to_owned(), batch.tasks, waiting));
+        state.jobs.push(FakeJob(id, array.token.to_owned(), batch.tasks, waiting));
         if answer == Answer::Unheard { Err(Refusal::Away("no answer".to_owned())) } else { Ok(id) }
     }
 
@@ -107,7 +110,7 @@ impl Queue for FakeCluster {
         let mut rows = Vec::new();
         let mut fates = std::mem::take(&mut state.fates);
         let mut ran = Vec::new();
-        for (job, token, tasks, states) in &mut state.jobs {
+        for FakeJob(job, token, tasks, states) in &mut state.jobs {
             for (index, (task, state)) in tasks.iter().zip(states).enumerate() {
                 let now = state.get_or_insert_with(|| {
                     ran.push(task.name());
@@ -213,7 +216,6 @@ fn workers(cluster: &FakeCluster, detach: bool) -> SlurmWorkers<FakeCluster> {
         resubmissions: 3,
         poll: Duration::ZERO,
         grace: Duration::ZERO,
-        at_once: None,
         detach,
     };
     SlurmWorkers::new(cluster.clone(), cluster.folder.clone(), setting, options)
@@ -401,11 +403,15 @@ fn a_part_of_another_study_task_or_try_is_none_of_this_one() {
     let candidate = &candidates(1)[0];
     let job = Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
     let task = Task::new(&job, Default::default());
-    let files = vec![("a.json".to_owned(), vec![1, 2, 3]), ("b".to_owned(), Vec::new())];
+    let (id, fidelity) = (&candidate.id, Fidelity::Quick);
+    let files = vec![(gallery_name(id, fidelity, 7), vec![1, 2, 3]), (cloud_net_name(id, fidelity, 7), Vec::new())];
     let measured = Measured { outcome: Outcome::Done(Vec::new()), seconds: 1.5, files };
     folder.write_part(STUDY, &task, &measured, "node1").unwrap();
     assert_eq!(folder.take_part(STUDY, &task).unwrap(), Some(measured.clone()));
     assert_eq!(folder.take_part("4567", &task).unwrap(), None);
+    let foreign = Measured { files: vec![("study.json".to_owned(), Vec::new())], ..measured.clone() };
+    folder.write_part(STUDY, &task, &foreign, "node1").unwrap();
+    assert_eq!(folder.take_part(STUDY, &task).unwrap(), None);
     assert!(folder.names().unwrap().is_empty(), "what can't be read is removed, so that it is measured again");
 
     let whole = {

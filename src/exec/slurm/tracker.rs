@@ -47,8 +47,43 @@ pub(super) enum Next {
     Replace(Row),
     /// It failed.
     Fail(Outcome),
-    /// Its command can't measure at all, on any node: the row that says so.
+    /// Its command fails by itself wherever it runs: the row that says so.
     Broken(Row),
+}
+
+/// How a command ended: `squeue` gives the raw status of `wait` (512 is code 2, 9 is SIGKILL), `scontrol` writes `CODE:SIGNAL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct End {
+    code: u32,
+    signal: u32,
+}
+
+impl End {
+    fn parse(text: &str) -> Self {
+        let number = |text: &str| text.trim().parse().unwrap_or(0);
+        match text.split_once(':') {
+            Some((code, signal)) => Self { code: number(code), signal: number(signal) },
+            None => {
+                let raw: u32 = number(text);
+                Self { code: raw >> 8 & 0xff, signal: raw & 0x7f }
+            }
+        }
+    }
+
+    /// Whether it was killed, as for its memory; a shell adds 128 to the signal. With a code of its own it said why, and 0:53 says that its
+    /// log could not be opened.
+    fn is_killed(self) -> bool {
+        (1..=31).contains(&self.signal) || self.code > 128
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.signal {
+            0 => write!(f, "code {}", self.code),
+            signal => write!(f, "signal {signal}"),
+        }
+    }
 }
 
 impl Tracked {
@@ -57,13 +92,19 @@ impl Tracked {
         (self.missing, self.ended) = (0, None);
     }
 
+    /// Takes back the last [`sent_as`](Self::sent_as).
+    pub(super) fn not_sent(&mut self) {
+        self.sent.pop();
+    }
+
     pub(super) fn places(&self) -> &[Place] {
         &self.sent
     }
 
-    /// Draws conclusions from an answer of the controller, in which `rows` are of this measurement. `limit` is how often it may end
-    /// without a result and go out again.
-    pub(super) fn judge(&mut self, rows: &[&Row], now: Instant, grace: Duration, limit: u32) -> Next {
+    /// Draws conclusions from an answer of the controller, in which `rows` are of this measurement: all of the array that it went out
+    /// in last, and of earlier ones what still lives. `heard` is whether the controller ever spoke of that array, `limit` how often the
+    /// measurement may end without a result and go out again.
+    pub(super) fn judge(&mut self, rows: &[&Row], heard: bool, now: Instant, grace: Duration, limit: u32) -> Next {
         if self.sent.is_empty() {
             return Next::Send;
         }
@@ -77,7 +118,15 @@ impl Tracked {
         let Some(row) = rows.iter().max_by_key(|row| row.job) else {
             // Cancelled while it waited, finished long ago, or forgotten by the controller.
             self.missing += 1;
-            return if self.missing < MISSING { Next::Wait } else { self.again(limit, "the queue has forgotten it") };
+            return match self.missing < MISSING {
+                true => Next::Wait,
+                false if heard => self.again(limit, "the queue has forgotten it"),
+                // It never went out, which is not its fault.
+                false => {
+                    self.missing = 0;
+                    Next::Send
+                }
+            };
         };
         self.missing = 0;
         let row = (*row).clone();
@@ -100,16 +149,18 @@ impl Tracked {
                 let reason = format!("the cluster ended it{node} for taking more than its memory");
                 Next::Fail(Outcome::failed(Failure::OutOfMemory, reason))
             }
+            // Its command never began: no other node has what the array asks for.
+            State::Failed if row.reason == "BadConstraints" && !self.avoid.is_empty() => {
+                self.avoid.clear();
+                Next::Send
+            }
             State::Failed => {
-                if !row.node.is_empty() {
+                let end = End::parse(&row.exit_code);
+                if !end.is_killed() && !row.node.is_empty() {
                     self.avoid.insert(row.node.clone());
                 }
-                // By a signal it was killed; with a code of its own it said why, and 0:53 says that its log could not be opened.
-                let (code, signal) = row.exit_code.split_once(':').unwrap_or((&row.exit_code, "0"));
-                let killed = signal.parse().is_ok_and(|signal: u32| (1..=31).contains(&signal))
-                    || code.parse().is_ok_and(|code: u32| code > 128);
-                match self.again(limit, &format!("its command ended{node} with {}", row.exit_code)) {
-                    Next::Fail(_) if !killed => Next::Broken(row),
+                match self.again(limit, &format!("its command ended{node} with {end}")) {
+                    Next::Fail(_) if !end.is_killed() => Next::Broken(row),
                     next => next,
                 }
             }
@@ -160,7 +211,7 @@ mod tests {
 
     fn judge(tracked: &mut Tracked, rows: &[Row]) -> Next {
         let rows: Vec<&Row> = rows.iter().collect();
-        tracked.judge(&rows, Instant::now(), Duration::ZERO, 1)
+        tracked.judge(&rows, true, Instant::now(), Duration::ZERO, 1)
     }
 
     #[test]
@@ -197,6 +248,24 @@ mod tests {
     }
 
     #[test]
+    fn what_never_went_out_counts_as_no_end() {
+        let mut tracked = sent();
+        let mut unheard = || tracked.judge(&[], false, Instant::now(), Duration::ZERO, 0);
+        for _ in 0..5 {
+            assert_eq!([(); 3].map(|()| unheard()), [Next::Wait, Next::Wait, Next::Send]);
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_the_only_one_is_not_kept_away_from() {
+        let mut tracked = sent();
+        tracked.avoid.insert("node1".to_owned());
+        let nowhere = Row { reason: "BadConstraints".to_owned(), exit_code: "1".to_owned(), ..row(State::Failed, 1) };
+        assert_eq!((judge(&mut tracked, &[nowhere]), tracked.ends), (Next::Send, 0));
+        assert!(tracked.avoid.is_empty());
+    }
+
+    #[test]
     fn what_the_scheduler_holds_is_replaced() {
         let mut tracked = sent();
         assert!(matches!(judge(&mut tracked, &[row(State::Stuck, 1)]), Next::Replace(row) if row.job == 1));
@@ -210,8 +279,8 @@ mod tests {
     fn a_result_may_be_on_its_way() {
         let (mut tracked, now, hour) = (sent(), Instant::now(), Duration::from_secs(3600));
         let completed = row(State::Completed, 1);
-        assert_eq!(tracked.judge(&[&completed], now, hour, 1), Next::Wait);
-        assert_eq!(tracked.judge(&[&completed], now + 2 * hour, hour, 1), Next::Send);
+        assert_eq!(tracked.judge(&[&completed], true, now, hour, 1), Next::Wait);
+        assert_eq!(tracked.judge(&[&completed], true, now + 2 * hour, hour, 1), Next::Send);
     }
 
     #[test]
@@ -228,13 +297,14 @@ mod tests {
             let mut tracked = sent();
             let failed = Row { exit_code: exit_code.to_owned(), ..row(State::Failed, 1) };
             assert_eq!(judge(&mut tracked, std::slice::from_ref(&failed)), Next::Send);
-            assert!(tracked.avoid.contains("node1"));
+            assert_eq!(tracked.avoid.contains("node1"), !End::parse(exit_code).is_killed());
             judge(&mut tracked, &[failed])
         };
-        for broken in ["2:0", "0:53"] {
+        // 512 and 9 are what Slurm 22.05's `squeue` gives of exit 2 and of SIGKILL.
+        for broken in ["512", "2:0", "0:53", "13568"] {
             assert!(matches!(fails(broken), Next::Broken(_)), "{broken}");
         }
-        for killed in ["0:9", "137:0"] {
+        for killed in ["9", "0:9", "137:0", "35072"] {
             assert!(matches!(fails(killed), Next::Fail(_)), "{killed}");
         }
     }
