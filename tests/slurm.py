@@ -156,6 +156,7 @@ def disturb(cluster, study):
 
 def interrupt(cluster, study):
     """Interrupts a study, detaches it, and picks it up."""
+    earlier = len(cluster.tasks("completed"))
     study.start()
     cluster.wait("a running task", cluster.running, 300)
     began = time.monotonic()
@@ -180,15 +181,12 @@ def interrupt(cluster, study):
     waiting = study.status()["waiting"]
     if waiting != len(out):
         raise SystemExit(f"{len(out)} tasks ended, and {waiting} results wait")
-    before = study.measured()
     study.start()
     study.expect(*CONCLUDED)
-    arrays = {row[1] for row in cluster.tasks("all")}
-    say(f"{waiting} results waited and were picked up after {before}; {len(arrays)} arrays in all")
-    # One that was cancelled, one that was detached; each of the others measured something new.
-    measured = {name: 0 for name in study.figures()}
-    if sum(1 for _ in cluster.tasks("completed")) != len(measured):
-        raise SystemExit(f"{len(measured)} measurements by {len(cluster.tasks('completed'))} tasks: some were made twice")
+    made, found = len(cluster.tasks("completed")) - earlier, len(study.figures())
+    if made != found:
+        raise SystemExit(f"{found} measurements by {made} tasks: some were made twice")
+    say(f"{waiting} results waited and were picked up: {found} measurements by {made} tasks")
 
 
 def same(name, local, found):
