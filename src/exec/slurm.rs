@@ -392,7 +392,7 @@ impl<Q: Queue> Driver<'_, '_, Q> {
         }
         self.tokens.insert(token.clone());
         let logs = workers.folder.create_logs(&token)?;
-        let script = script(&workers.options.program, &path);
+        let script = workers.folder.save_script(&token, &script(&workers.options.program, &path))?;
         let array = Array {
             name: &workers.options.name,
             token: &token,

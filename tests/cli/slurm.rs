@@ -14,6 +14,7 @@ const SBATCH: &str = r#"#!/bin/sh
 printf '%s\n' "$*" >>"$FAKE_SLURM/flags"
 [ ! -e "$FAKE_SLURM/refuse" ] || { echo 'sbatch: error: invalid partition specified: moon' >&2; exit 1; }
 for flag in "$@"; do
+  script=$flag
   case $flag in
     --array=0-*) last=${flag#--array=0-} last=${last%%%*} ;;
     --comment=*) token=${flag#--comment=} ;;
@@ -22,7 +23,7 @@ for flag in "$@"; do
 done
 job=$(($(cat "$FAKE_SLURM/job" 2>/dev/null || echo 0) + 1))
 echo $job >"$FAKE_SLURM/job"
-cat >"$FAKE_SLURM/script"
+cp "$script" "$FAKE_SLURM/script"
 cp "$logs/../../batches/$token.json" "$FAKE_SLURM/batch.json"
 for task in $(seq 0 "$last"); do
   state=COMPLETED

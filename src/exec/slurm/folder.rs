@@ -3,6 +3,7 @@
 //! | entry of `slurm/` | what it is |
 //! |---|---|
 //! | `batches/TOKEN.json` | the [`Batch`] of an array's tasks, written before the array is submitted |
+//! | `batches/TOKEN.sh` | the array's script |
 //! | `batches/TOKEN.job` | the array's job id |
 //! | `parts/TASK.part` | what a task measured |
 //! | `logs/TOKEN/TASK.log` | what a task printed |
@@ -158,6 +159,13 @@ impl Folder {
         Ok(path)
     }
 
+    /// Writes an array's script. It is a file and no pipe: `sbatch` may end without reading a pipe to its end.
+    pub(super) fn save_script(&self, token: &str, script: &str) -> Result<PathBuf, SlurmError> {
+        let path = self.batches().join(format!("{token}.sh"));
+        replace(&path, script.as_bytes()).map_err(SlurmError::io("write", &path))?;
+        Ok(path)
+    }
+
     /// Remembers as which job a batch went out.
     pub(super) fn save_job(&self, token: &str, job: u64) -> Result<(), SlurmError> {
         let path = self.batches().join(format!("{token}.job"));
@@ -166,7 +174,7 @@ impl Folder {
 
     /// Forgets a batch.
     pub(super) fn forget(&self, token: &str) {
-        for ending in ["json", "job"] {
+        for ending in ["json", "sh", "job"] {
             // One that stays is looked at in vain.
             let _ = fs::remove_file(self.batches().join(format!("{token}.{ending}")));
         }

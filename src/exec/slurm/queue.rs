@@ -1,7 +1,7 @@
 //! What the cluster's commands are asked, and what they answer.
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -110,8 +110,8 @@ pub struct Array<'a> {
     pub avoid: &'a [String],
     /// Where its output goes.
     pub logs: &'a Path,
-    /// The script.
-    pub script: &'a str,
+    /// The file of its script.
+    pub script: &'a Path,
 }
 
 /// Why the cluster did not do what it was asked.
@@ -201,6 +201,7 @@ impl SlurmCommands {
         // A `%` of the path itself is written twice.
         let logs = array.logs.to_string_lossy().replace('%', "%%");
         flags.push(OsString::from(format!("--output={logs}/%a.log")));
+        flags.push(array.script.into());
         flags
     }
 }
@@ -209,7 +210,7 @@ impl Queue for SlurmCommands {
     fn submit(&self, array: &Array<'_>) -> Result<u64, Refusal> {
         let mut command = Command::new("sbatch");
         command.args(self.arguments(array));
-        let answer = ask(command, Some(array.script))?;
+        let answer = ask(command)?;
         // `ID`, or `ID;CLUSTER`.
         let id = answer.trim().split(';').next().and_then(|id| id.parse().ok());
         id.ok_or_else(|| Refusal::Away(format!("sbatch answered {:?}, which is no job id", answer.trim())))
@@ -218,7 +219,7 @@ impl Queue for SlurmCommands {
     fn rows(&self) -> Result<Vec<Row>, Refusal> {
         let mut command = Command::new("squeue");
         command.args(["--me", "-h", "-r", "-t", "all", "-O", COLUMNS]);
-        Ok(ask(command, None)?.lines().filter_map(row).collect())
+        Ok(ask(command)?.lines().filter_map(row).collect())
     }
 
     fn cancel(&self, jobs: &[String]) -> Result<(), Refusal> {
@@ -227,7 +228,7 @@ impl Queue for SlurmCommands {
         }
         let mut command = Command::new("scancel");
         command.args(jobs);
-        ask(command, None).map(|_| ())
+        ask(command).map(|_| ())
     }
 }
 
@@ -261,9 +262,9 @@ fn row(line: &str) -> Option<Row> {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a command to its end.
-fn ask(mut command: Command, input: Option<&str>) -> Result<String, Refusal> {
+fn ask(mut command: Command) -> Result<String, Refusal> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = run(&mut command, input).map_err(|error| Refusal::Away(format!("{name} can't be run: {error}")))?;
+    let output = run(&mut command).map_err(|error| Refusal::Away(format!("{name} can't be run: {error}")))?;
     let Some((status, stdout, stderr)) = output else {
         return Err(Refusal::Away(format!("{name} did not end in {} s", PATIENCE.as_secs())));
     };
@@ -279,9 +280,8 @@ fn ask(mut command: Command, input: Option<&str>) -> Result<String, Refusal> {
 }
 
 /// Status, output and errors of a command; `None` where it took too long.
-fn run(command: &mut Command, input: Option<&str>) -> io::Result<Option<(ExitStatus, String, String)>> {
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+fn run(command: &mut Command) -> io::Result<Option<(ExitStatus, String, String)>> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Filters of a user's own would hide tasks.
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("SQUEUE_") {
@@ -292,10 +292,6 @@ fn run(command: &mut Command, input: Option<&str>) -> io::Result<Option<(ExitSta
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
     let mut child = command.spawn()?;
-    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-        // One that refuses does not read it.
-        let _ = stdin.write_all(input.as_bytes());
-    }
     let readers = [reader(child.stdout.take()), reader(child.stderr.take())];
     let start = Instant::now();
     let status = loop {
@@ -410,7 +406,7 @@ mod tests {
             tasks: 20,
             avoid: &["node7".to_owned()],
             logs: Path::new("/shared/a b %"),
-            script: "",
+            script: Path::new("/shared/a.sh"),
         };
         let flags: Vec<String> =
             SlurmCommands { entry }.arguments(&array).iter().map(|flag| flag.to_string_lossy().into_owned()).collect();
