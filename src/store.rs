@@ -57,6 +57,8 @@ pub use table::Row;
 
 use crate::table::Table;
 
+pub(crate) use lock::host;
+
 use journal::Journal;
 use lock::Lock;
 use sums::Sums;

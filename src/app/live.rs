@@ -16,6 +16,7 @@ use super::interrupt;
 use super::progress::{Running, State};
 use crate::bounded;
 use crate::plain;
+use crate::store::host;
 use crate::verify::MetricBound;
 
 /// The file in the study's folder.
@@ -83,10 +84,6 @@ impl Live {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-pub(super) fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 /// Writes the file every second until it is dropped.

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::progress::Style;
-use super::{AppError, Output, exit, interrupt, live, optimize, setup};
+use super::{AppError, Output, exit, interrupt, optimize, setup};
 use crate::cli::{AssetArgs, WorkerArgs};
 use crate::config::BudgetFile;
 use crate::estimate::{Laboratory, Watch};
@@ -15,7 +15,7 @@ use crate::exec::slurm::{Batch, Folder, Setting};
 use crate::exec::{ExecError, Interrupted, Worker};
 use crate::features::FeatureCache;
 use crate::nn::Device;
-use crate::store::{Header, StudyReader};
+use crate::store::{self, Header, StudyReader};
 
 /// The folders between a batch and the study's own.
 const BELOW_STUDY: usize = 3;
@@ -45,7 +45,7 @@ pub(super) fn run(args: &WorkerArgs, output: Output) -> Result<u8, AppError> {
     laboratory.prepare(&[task.design.split.as_str()], interrupt::flag(), &mut |_| {})?;
     let worker = Worker::new(setup::estimators(&laboratory, &budget), setup::measurement_limit(&budget));
     let measured = worker.measure(task, &Told::new(output)).map_err(|Interrupted| ExecError::Interrupted)?;
-    let host = live::host();
+    let host = store::host();
     Folder::of(dir).write_part(&setting.study, task, &measured, &host).map_err(ExecError::Slurm)?;
     let object = || json!({ "measurement": task.name(), "host": host, "seconds": measured.seconds });
     output.summary("measured", object, || format!("{} measured on {host} in {:.1} s", task.name(), measured.seconds));
@@ -53,7 +53,7 @@ pub(super) fn run(args: &WorkerArgs, output: Output) -> Result<u8, AppError> {
 }
 
 /// Refuses to measure with other files than the search reads.
-fn refuse_another_study(dir: &Path, setting: &Setting, inputs: &crate::store::Inputs) -> Result<(), AppError> {
+fn refuse_another_study(dir: &Path, setting: &Setting, inputs: &store::Inputs) -> Result<(), AppError> {
     let here = Header::new("", inputs.clone(), serde_json::Value::Null);
     if here.fingerprint() == setting.study {
         return Ok(());

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Task;
 use crate::estimate::{EstimateError, Estimator, Request, Watch};
+use crate::guard;
 use crate::measurement::{DesignId, Failure, Fidelity, Outcome};
 use crate::units;
 
@@ -82,7 +83,7 @@ impl<'a> Worker<'a> {
                 Ok(Err(EstimateError::Interrupted)) => return Err(Interrupted),
                 Ok(Err(error)) => return Ok(Outcome::failed(error.failure(), error.to_string())),
                 Err(panic) => {
-                    let reason = format!("{} panicked: {}", estimator.name(), panic_message(panic.as_ref()));
+                    let reason = format!("{} panicked: {}", estimator.name(), guard::message(panic.as_ref()));
                     return Ok(Outcome::failed(Failure::Panicked, reason));
                 }
             };
@@ -126,12 +127,4 @@ pub fn gallery_name(design: &DesignId, fidelity: Fidelity, seed: u64) -> String 
 /// The study's file that holds a trained cloud net.
 pub fn cloud_net_name(design: &DesignId, fidelity: Fidelity, seed: u64) -> String {
     format!("cloud-net-{design}-{fidelity}-{seed}.safetensors")
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

@@ -1,9 +1,10 @@
 //! Files that are whole or not there, and never outside their folder.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use crate::bounded;
 pub(super) use crate::bounded::refuse_irregular;
 
 /// No header, journal or side file of ours comes near this size: 4 GiB.
@@ -60,11 +61,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Writes and syncs a file, never through a link of that name.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut file = bounded::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

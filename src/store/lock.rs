@@ -62,7 +62,8 @@ fn holder(file: &mut File) -> String {
     if text.is_empty() { "another process".to_owned() } else { text }
 }
 
-fn host() -> String {
+/// This machine's name.
+pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "this machine".to_owned() } else { name.to_owned() }

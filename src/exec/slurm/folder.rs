@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::SlurmError;
+use crate::bounded;
 use crate::exec::{Measured, Task, cloud_net_name, gallery_name};
 use crate::measurement::Outcome;
 use crate::store;
@@ -294,12 +295,10 @@ impl Batch {
 /// The last few kilobytes of a file that others write.
 fn end_of(path: &Path) -> io::Result<String> {
     const BYTES: u64 = 1 << 14;
-    let metadata = fs::symlink_metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
+    bounded::refuse_irregular(path)?;
     let mut file = fs::File::open(path)?;
-    file.seek(io::SeekFrom::Start(metadata.len().saturating_sub(BYTES)))?;
+    let length = file.metadata()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(BYTES)))?;
     let mut bytes = Vec::new();
     file.take(BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -1,5 +1,6 @@
 //! How the measurements that went out are doing, for who asks without taking part.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::folder::Folder;
@@ -18,12 +19,6 @@ pub struct Survey {
 /// One task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskStatus {
-    /// The measurement's name.
-    pub name: String,
-    /// Its array, where that is known.
-    pub job: Option<u64>,
-    /// Its place in the array.
-    pub index: u32,
     /// Whether its result is there, and waits for the driver.
     pub measured: bool,
     /// What the queue says of it.
@@ -43,7 +38,8 @@ impl Survey {
 /// [`SlurmError`] where the folder can't be read.
 pub fn survey(dir: &Path, queue: Option<&dyn Queue>) -> Result<Survey, SlurmError> {
     let folder = Folder::of(dir);
-    let (sent, names) = (folder.sent()?, folder.names()?);
+    let sent = folder.sent()?;
+    let names: HashSet<String> = folder.names()?.into_iter().collect();
     let (rows, silence) = match queue.map(Queue::rows) {
         _ if sent.is_empty() => (Vec::new(), None),
         Some(Ok(rows)) => (rows, None),
@@ -53,12 +49,12 @@ pub fn survey(dir: &Path, queue: Option<&dyn Queue>) -> Result<Survey, SlurmErro
     let mut tasks = Vec::new();
     for sent in sent {
         for (index, task) in sent.batch.tasks.iter().enumerate() {
-            let (name, index) = (task.name(), index as u32);
+            let name = task.name();
             let of = |row: &&Row| {
-                row.token == sent.batch.token && row.index == index && sent.job.is_none_or(|job| job == row.job)
+                row.token == sent.batch.token && row.index == index as u32 && sent.job.is_none_or(|job| job == row.job)
             };
             let row = rows.iter().filter(of).max_by_key(|row| row.state.is_alive()).cloned();
-            tasks.push(TaskStatus { measured: names.contains(&name), name, job: sent.job, index, row });
+            tasks.push(TaskStatus { measured: names.contains(&name), row });
         }
     }
     Ok(Survey { tasks, silence })
