@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Inputs begin as valid files and are cut, spliced, overwritten and crossed. They follow from `PRIVYNET_FUZZ_SEED` (1) and the number of
-//! the execution alone, but for how many there is time for. Built with coverage counters (README, "Untrusted files"), inputs that
-//! reach something new are kept and changed further.
+//! the execution alone, but for how many there is time for; `PRIVYNET_FUZZ_EXECUTIONS` ends a target sooner. Built with coverage
+//! counters (README, "Untrusted files"), inputs that reach something new are kept and changed further; `PRIVYNET_FUZZ_CORPUS` names
+//! the folder where a next run finds them.
 //!
 //! An input that fails is written to `fuzz-failure-TARGET` in the folder for temporary files; naming a file as an argument runs it
 //! again: `--test fuzz -- onnx=FILE`.
@@ -19,6 +20,7 @@ mod memory;
 mod mutate;
 mod seeds;
 mod targets;
+mod written;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -35,14 +37,16 @@ const SECONDS: f64 = 3.0;
 /// No input may take longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Largest input.
-const MOST_BYTES: usize = 1 << 20;
+/// Largest input, and how much larger than the largest seed: long inputs are slow ones.
+const MOST_BYTES: (usize, usize) = (1 << 20, 16);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
     let seconds = number("PRIVYNET_FUZZ_SECONDS").unwrap_or(SECONDS);
+    let most = number("PRIVYNET_FUZZ_EXECUTIONS").map_or(u64::MAX, |count| count as u64);
     let seed = number("PRIVYNET_FUZZ_SEED").unwrap_or(1.0) as u64;
+    let corpus = std::env::var_os("PRIVYNET_FUZZ_CORPUS").map(PathBuf::from);
     let folder = scratch();
     if let Some((name, file)) = words.iter().find_map(|word| word.split_once('=')) {
         return again(name, Path::new(file), folder.path());
@@ -52,7 +56,7 @@ fn main() -> ExitCode {
     for target in all().iter().filter(chosen) {
         std::fs::create_dir_all(folder.path().join(target.name))
             .expect("the folder for temporary files can be written");
-        let ran = Run::new(target, folder.path(), seed).fuzz(Duration::from_secs_f64(seconds));
+        let ran = Run::new(target, folder.path(), seed, corpus.as_deref()).fuzz(Duration::from_secs_f64(seconds), most);
         failed |= ran.is_err();
         println!("fuzz {:<12} {}", target.name, ran.unwrap_or_else(|failure| format!("FAILED: {failure}")));
     }
@@ -106,12 +110,19 @@ struct Run<'a> {
     mutator: Mutator,
     coverage: Coverage,
     failure: PathBuf,
+    /// Where kept inputs stay.
+    kept: Option<PathBuf>,
 }
 
 impl<'a> Run<'a> {
-    fn new(target: &'a Target, folder: &Path, seed: u64) -> Self {
-        let corpus = (target.seeds)();
+    fn new(target: &'a Target, folder: &Path, seed: u64, kept: Option<&Path>) -> Self {
+        let mut corpus = (target.seeds)();
         assert!(!corpus.is_empty(), "{} has no seeds", target.name);
+        let kept = kept.map(|folder| folder.join(target.name));
+        if let Some(folder) = &kept {
+            std::fs::create_dir_all(folder).expect("the corpus's folder can be written");
+            corpus.extend(seeds::kept(folder));
+        }
         Self {
             target,
             parse: (target.start)(&folder.join(target.name)),
@@ -119,23 +130,30 @@ impl<'a> Run<'a> {
             mutator: Mutator::new(seed, target.words),
             coverage: Coverage::new(),
             failure: std::env::temp_dir().join(format!("fuzz-failure-{}", target.name)),
+            kept,
         }
     }
 
-    /// Runs seeds, then changed ones until the time is over; tells how many.
-    fn fuzz(mut self, time: Duration) -> Result<String, String> {
+    /// Runs seeds, then changed ones until the time is over or there were `most`; tells how many.
+    fn fuzz(mut self, time: Duration, most_executions: u64) -> Result<String, String> {
         let begin = Instant::now();
         let (seeds, mut executions, mut most, mut slowest) = (self.corpus.len(), 0_u64, 0, Duration::ZERO);
-        while executions < seeds as u64 || begin.elapsed() < time {
+        let longest = (self.target.seeds)().iter().map(Vec::len).max().unwrap_or(0);
+        let most_bytes = (MOST_BYTES.1 * longest).clamp(1 << 10, MOST_BYTES.0);
+        while executions < seeds as u64 || (executions < most_executions && begin.elapsed() < time) {
             let input = match self.corpus.get(executions as usize).filter(|_| executions < seeds as u64) {
                 Some(seed) => seed.clone(),
-                None => self.mutator.next(&self.corpus, MOST_BYTES),
+                None => self.mutator.next(&self.corpus, most_bytes),
             };
             let (bytes, took) = self.execute(&input)?;
             (most, slowest) = (most.max(bytes), slowest.max(took));
             executions += 1;
             // Slow inputs are not worth changing further.
             if self.coverage.is_new() && executions > seeds as u64 && took < PATIENCE / 20 {
+                if let Some(folder) = &self.kept {
+                    let name = &blake3::hash(&input).to_hex()[..16];
+                    std::fs::write(folder.join(name), &input).expect("the corpus's folder can be written");
+                }
                 self.corpus.push(input);
             }
         }
@@ -153,7 +171,6 @@ impl<'a> Run<'a> {
 
     /// Runs one input; returns the most memory that it had and how long it took.
     fn execute(&mut self, input: &[u8]) -> Result<(usize, Duration), String> {
-        self.coverage.begin();
         let begin = processor_time();
         let outcome = {
             let parse = &mut self.parse;

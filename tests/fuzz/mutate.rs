@@ -85,12 +85,10 @@ impl Mutator {
             4 => drop(bytes.drain(range)),
             5 => {
                 let part = bytes[range].to_vec();
-                let times = 1 << self.below(12);
-                for _ in 0..times {
-                    if bytes.len() < 1 << 18 {
-                        bytes.splice(at..at, part.iter().copied());
-                    }
-                }
+                // Large inputs are slow ones: only a few are wanted.
+                let most: usize = if self.below(16) == 0 { 1 << 18 } else { 1 << 14 };
+                let times = (1 << self.below(12)).min(most.saturating_sub(bytes.len()) / part.len().max(1));
+                bytes.splice(at..at, part.repeat(times));
             }
             6 => self.overwrite_number(bytes, at),
             7 => self.overwrite_varint(bytes, at),

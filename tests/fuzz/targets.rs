@@ -2,26 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
-use privynet::app;
 use privynet::backbone::{Architecture, Backbone, BackboneFile};
-use privynet::cli::Cli;
 use privynet::config::{BudgetFile, ProfileFile, ReplayFile, SpaceFile};
 use privynet::data::{
     ArrayNames, CifarLabels, Division, Duplicates, Fit, PartsSpec, Resize, Source, Split, load, read_rgb,
 };
-use privynet::estimate::Gallery;
-use privynet::export::{Package, decode_cloud_net};
+use privynet::export::decode_cloud_net;
 use privynet::measurement::DesignId;
 use privynet::nn::{NetSpec, Shape};
-use privynet::record::Record;
 use privynet::space::Selection;
-use privynet::store::StudyReader;
 use privynet::table::Table;
 use privynet::units::{Bytes, Decibel, Duration, Latency, Macs};
 use privynet::{onnx, table};
 
-use super::seeds;
+use super::{seeds, written};
 
 /// What runs one input.
 pub type Parse = Box<dyn FnMut(&[u8])>;
@@ -124,9 +118,12 @@ pub fn all() -> Vec<Target> {
             start: |dir| named(dir, "t.csv", table),
         },
         Target { name: "table", seeds: tables, words: &["PAR1"], start: |dir| named(dir, "t.parquet", table) },
-        Target { name: "study", seeds: study, words: JSON, start: start_study },
-        Target { name: "conclusion", seeds: conclusion, words: JSON, start: start_conclusion },
-        Target { name: "package", seeds: package, words: JSON, start: start_package },
+        Target { name: "study", seeds: written::study, words: JSON, start: written::start_study },
+        Target { name: "conclusion", seeds: written::conclusion, words: JSON, start: written::start_conclusion },
+        Target { name: "package", seeds: written::package, words: JSON, start: written::start_package },
+        Target { name: "batch", seeds: written::batch, words: JSON, start: written::start_batch },
+        Target { name: "part", seeds: written::part, words: JSON, start: written::start_part },
+        Target { name: "features", seeds: written::features, words: &["PNFEATUR"], start: written::start_features },
         Target {
             name: "words",
             seeds: words,
@@ -145,7 +142,7 @@ fn named(folder: &Path, name: &str, parse: fn(&Path)) -> Parse {
     })
 }
 
-fn write(path: &Path, bytes: &[u8]) {
+pub fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).expect("the folder for temporary files can be written");
 }
 
@@ -364,119 +361,6 @@ fn tables() -> Vec<Vec<u8>> {
         seeds::file("results/example/measurements.parquet"),
         seeds::file("tests/data/bytes.parquet"),
     ]
-}
-
-/// 0: the header; 1: the journal's bytes; 2: its events, to be given their checksums.
-fn study() -> Vec<Vec<u8>> {
-    let header = seeds::tagged(0, vec![seeds::file("results/example/study.json")]);
-    let journal = seeds::file("results/example/journal.jsonl");
-    let start: Vec<u8> = journal.split_inclusive(|&byte| byte == b'\n').take(2).flatten().copied().collect();
-    [header, seeds::tagged(1, vec![start]), seeds::tagged(2, seeds::events())].concat()
-}
-
-/// A line of a journal with its length and checksum.
-fn framed(salt: &str, data: &[u8]) -> Vec<u8> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(salt.len() as u64).to_le_bytes());
-    hasher.update(salt.as_bytes());
-    hasher.update(data);
-    let sum = &hasher.finalize().to_hex()[..16];
-    [format!("{{\"sum\":\"{sum}\",\"len\":\"{:08x}\",\"data\":", data.len()).as_bytes(), data, b"}\n"].concat()
-}
-
-fn start_study(folder: &Path) -> Parse {
-    let (header, journal) = (seeds::file("results/example/study.json"), seeds::file("results/example/journal.jsonl"));
-    let first = journal.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default().to_vec();
-    let fingerprint = serde_json::from_slice::<privynet::store::Header>(&header).map(|header| header.fingerprint());
-    let fingerprint = fingerprint.expect("the example has a header");
-    let dir = folder.to_owned();
-    Box::new(move |bytes| {
-        let Some((&tag, bytes)) = bytes.split_first() else { return };
-        write(&dir.join("study.json"), if tag % 3 == 0 { bytes } else { &header });
-        match tag % 3 {
-            0 => write(&dir.join("journal.jsonl"), &first),
-            1 => write(&dir.join("journal.jsonl"), bytes),
-            _ => {
-                let lines = bytes.split(|&byte| byte == b'\n').flat_map(|data| framed(&fingerprint, data));
-                write(&dir.join("journal.jsonl"), &first.iter().copied().chain(lines).collect::<Vec<u8>>());
-            }
-        }
-        let _ = StudyReader::open(&dir);
-    })
-}
-
-/// 0: the conclusion; 1: the chosen design's gallery.
-fn conclusion() -> Vec<Vec<u8>> {
-    [seeds::tagged(0, seeds::conclusions()), seeds::tagged(1, vec![seeds::gallery()])].concat()
-}
-
-const GALLERY: &str = "gallery-conv3_1-4-dbcdcab1-quick_verification-1000004.json";
-
-fn start_conclusion(folder: &Path) -> Parse {
-    let results = folder.join("results");
-    let dir = results.join("s");
-    std::fs::create_dir_all(dir.join("blobs")).expect("the folder for temporary files can be written");
-    for name in ["study.json", "journal.jsonl"] {
-        write(&dir.join(name), &seeds::file(&format!("results/example/{name}")));
-    }
-    let reports = folder.join("reports");
-    let command = |name: &str| {
-        let folders =
-            ["--results", results.to_str().unwrap_or_default(), "--reports", reports.to_str().unwrap_or_default()];
-        let words = ["privynet", name, "s", "--quiet"].into_iter().chain(folders).map(str::to_owned);
-        words.collect::<Vec<String>>()
-    };
-    let report = command("report");
-    let (good, gallery) = (seeds::conclusions().swap_remove(0), seeds::gallery());
-    Box::new(move |bytes| {
-        let Some((&tag, bytes)) = bytes.split_first() else { return };
-        let (record, pictures) = if tag % 2 == 0 { (bytes, &gallery[..]) } else { (&good[..], bytes) };
-        let read = serde_json::from_slice::<Record>(record).is_ok();
-        if tag % 2 == 0 && !read || tag % 2 == 1 && serde_json::from_slice::<Gallery>(pictures).is_err() {
-            // What the program would find, too.
-            return;
-        }
-        write(&dir.join("blobs/conclusion.json"), record);
-        write(&dir.join("blobs").join(GALLERY), pictures);
-        let _ = Cli::try_parse_from(&report).map(app::run);
-    })
-}
-
-/// 0: the manifest; 1: the net.
-fn package() -> Vec<Vec<u8>> {
-    let nets = seeds::files("tests/onnx", "onnx", 1 << 12);
-    [seeds::tagged(0, vec![seeds::manifest()]), seeds::tagged(1, nets)].concat()
-}
-
-fn start_package(folder: &Path) -> Parse {
-    let (manifest, net) = (seeds::manifest(), seeds::file("tests/onnx/conv.onnx"));
-    let dir = folder.to_owned();
-    Box::new(move |bytes| {
-        let Some((&tag, bytes)) = bytes.split_first() else { return };
-        let (manifest, net) = if tag % 2 == 0 { (bytes, &net[..]) } else { (&manifest[..], bytes) };
-        write(&dir.join("local_net.onnx"), net);
-        let Ok(mut manifest) = serde_json::from_slice::<serde_json::Value>(manifest) else { return };
-        if let Some(fields) = manifest.as_object_mut() {
-            fields.insert("local_net_hash".to_owned(), blake3::hash(net).to_hex().as_str().into());
-            // Its features are what the net gives, whatever the net is.
-            if let Some(output) = tag.checked_rem(2).filter(|odd| *odd == 1).and_then(|_| output(net)) {
-                fields.insert("feature_shape".to_owned(), output.into());
-            }
-        }
-        write(&dir.join("manifest.json"), manifest.to_string().as_bytes());
-        if let Ok(mut package) = Package::open(&dir) {
-            let [height, width] = package.manifest().preprocessing.content;
-            if height * width <= 1 << 12 {
-                let _ = package.features(&vec![128; height * width * 3]);
-            }
-        }
-    })
-}
-
-/// The shape of a net's output for images of 8×8.
-fn output(net: &[u8]) -> Option<Vec<usize>> {
-    let output = onnx::import(net).ok()?.graph.cost(8, 8).ok()?.output;
-    Some(vec![output.channels, output.height, output.width])
 }
 
 fn words() -> Vec<Vec<u8>> {

@@ -233,7 +233,10 @@ impl Folder {
     }
 
     /// What was measured of `task`: `None` where there is no part, or one that is damaged or another's, which is removed.
-    pub(super) fn take_part(&self, study: &str, task: &Task) -> Result<Option<Measured>, SlurmError> {
+    ///
+    /// # Errors
+    /// [`SlurmError::Io`].
+    pub fn take_part(&self, study: &str, task: &Task) -> Result<Option<Measured>, SlurmError> {
         let path = self.part(&task.name());
         let bytes = match store::read_file(&path) {
             Ok(bytes) => bytes,
