@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Attacker;
 use crate::estimate::{
-    DecoderAttack, Estimate, EstimateError, Estimator, Gallery, InversionAttack, KernelAttack, Laboratory,
-    LinearAttack, Reconstructions, Request, ShadowAttack, Watch, found_out, mean_psnr_of,
+    DecoderAttack, EnsembleAttack, Estimate, EstimateError, Estimator, Gallery, InversionAttack, KernelAttack,
+    Laboratory, LinearAttack, Reconstructions, Request, ShadowAttack, Watch, found_out, mean_psnr_of,
 };
 use crate::export::Claim;
 use crate::identify::secrecy_bits;
@@ -35,6 +35,8 @@ pub enum Attack {
     StrongDecoder,
     /// A deep decoder for absolute error and structural similarity.
     PerceptualDecoder,
+    /// A weighted sum of what all these reconstruct.
+    Ensemble,
     /// Gradient descent on the image.
     Inversion,
     /// The reference decoder by an attacker who must find out the channels.
@@ -45,12 +47,13 @@ pub enum Attack {
 
 impl Attack {
     /// From the simplest to the strongest, then those of attackers who lack pairs.
-    pub const ALL: [Attack; 8] = [
+    pub const ALL: [Attack; 9] = [
         Self::Linear,
         Self::Kernel,
         Self::ReferenceDecoder,
         Self::StrongDecoder,
         Self::PerceptualDecoder,
+        Self::Ensemble,
         Self::Inversion,
         Self::SecretChannels,
         Self::Shadow,
@@ -64,6 +67,7 @@ impl Attack {
             Self::ReferenceDecoder => "reference decoder",
             Self::StrongDecoder => "deep decoder, squared error",
             Self::PerceptualDecoder => "deep decoder, absolute error and SSIM",
+            Self::Ensemble => "ensemble of these",
             Self::Inversion => "white-box inversion",
             Self::SecretChannels => "decoder, channels to be found out",
             Self::Shadow => "shadow of the local net, no pairs",
@@ -79,9 +83,12 @@ impl Attack {
     pub fn is_within(self, attacker: Attacker) -> bool {
         let makes_pairs = attacker.knows_local_net && attacker.knows_channels;
         match self {
-            Self::Linear | Self::Kernel | Self::ReferenceDecoder | Self::StrongDecoder | Self::PerceptualDecoder => {
-                attacker.limit().is_some() || attacker.pairs.is_none() || makes_pairs
-            }
+            Self::Linear
+            | Self::Kernel
+            | Self::ReferenceDecoder
+            | Self::StrongDecoder
+            | Self::PerceptualDecoder
+            | Self::Ensemble => attacker.limit().is_some() || attacker.pairs.is_none() || makes_pairs,
             // Pairs betray the channels.
             Self::Inversion => attacker.knows_local_net && (attacker.knows_channels || attacker.pairs != Some(0)),
             Self::SecretChannels => attacker.knows_local_net,
@@ -92,9 +99,12 @@ impl Attack {
     /// What the attacker must have.
     pub fn needs(self) -> &'static str {
         match self {
-            Self::Linear | Self::Kernel | Self::ReferenceDecoder | Self::StrongDecoder | Self::PerceptualDecoder => {
-                "(feature, image) pairs; not the local net"
-            }
+            Self::Linear
+            | Self::Kernel
+            | Self::ReferenceDecoder
+            | Self::StrongDecoder
+            | Self::PerceptualDecoder
+            | Self::Ensemble => "(feature, image) pairs; not the local net",
             Self::Inversion => "the local net's weights and its channels; pairs for its start and its prior's weight",
             Self::SecretChannels => {
                 "the local net's weights but not which channels it keeps, users' features and images of his own; no pairs"
@@ -151,10 +161,11 @@ pub struct Finding {
 impl Finding {
     /// The finding of `attack` from its rows; `None` where it yielded none.
     fn new(attack: Attack, estimate: Estimate, laboratory: &Laboratory, inverted: usize) -> Option<Self> {
-        // The linear attack's rows have names of their own.
+        // Their rows have names of their own.
         let named = |metric: Metric| match attack {
             Attack::Linear => metric.of(&Metric::LINEAR).unwrap_or(metric),
             Attack::Kernel => metric.of(&Metric::KERNEL).unwrap_or(metric),
+            Attack::Ensemble => metric.of(&Metric::ENSEMBLE).unwrap_or(metric),
             _ => metric,
         };
         let row = |metric: Metric| estimate.measurements.iter().find(|row| row.metric == named(metric));
@@ -180,12 +191,23 @@ impl Finding {
         })
     }
 
+    /// An ensemble's figures, extended by the most that longer training adds to one of its members, for each figure.
+    fn as_its_members(&self, members: &[Self]) -> [Option<f64>; 3] {
+        let values = |of: &Self| [of.psnr_mean.value, of.psnr_p95.value, of.ssim_mean.value];
+        let gain = |figure: usize| {
+            let gains = members.iter().filter_map(|member| Some(member.extended[figure]? - values(member)[figure]));
+            gains.max_by(f64::total_cmp)
+        };
+        [0, 1, 2].map(|figure| gain(figure).map(|gain| values(self)[figure] + gain.max(0.0)))
+    }
+
     /// Whether it came to its end, in words.
     pub fn end(&self) -> &'static str {
         match (self.converged, self.attack) {
             (Some(true), _) => "yes",
             (Some(false), _) => "NO",
             (None, Attack::Linear | Attack::Kernel) => "closed form",
+            (None, Attack::Ensemble) => "as these",
             (None, _) => "fixed length",
         }
     }
@@ -228,8 +250,8 @@ pub fn run(
     let deep = Protocol { decoder: effort.decoder, attack: effort.training, ..base };
     let inverted = effort.inverted.min(laboratory.parts().evaluation.len());
     let mut findings = Vec::new();
-    // Reconstructions of the decoder with the best mean, from which the inversion starts.
-    let mut best: Option<(f64, Reconstructions)> = None;
+    // Of the attacks with pairs, each with its mean: what the ensemble sums up, and the best of which the inversion starts from.
+    let mut members: Vec<(f64, Reconstructions)> = Vec::new();
     for &attack in attacks {
         let mut remark = None;
         let mut estimate = match attack {
@@ -241,9 +263,13 @@ pub fn run(
                 let protocol = Protocol { refinement: ImageLoss::Perceptual, ..deep };
                 DecoderAttack::new(laboratory).estimate(&request(protocol), watch)?
             }
+            Attack::Ensemble => {
+                let members = members.iter().map(|(_, images)| images);
+                EnsembleAttack::new(laboratory, members).estimate(&request(deep), watch)?
+            }
             Attack::Inversion => {
                 let protocol = Protocol { scored_images: Some(inverted), ..base };
-                let start = best.as_ref().map(|(_, images)| images);
+                let start = members.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, images)| images);
                 InversionAttack::new(laboratory, effort.descent, start).estimate(&request(protocol), watch)?
             }
             Attack::SecretChannels => {
@@ -266,13 +292,10 @@ pub fn run(
         let Some(finding) = Finding::new(attack, estimate, laboratory, inverted) else {
             continue;
         };
-        let finding = Finding { remark, ..finding };
-        if attack != Attack::Inversion
-            && !attack.lacks_pairs()
-            && best.as_ref().is_none_or(|&(mean, _)| finding.psnr_mean.value > mean)
-            && let Some(images) = reconstructions
-        {
-            best = Some((finding.psnr_mean.value, images));
+        let extended = if attack == Attack::Ensemble { finding.as_its_members(&findings) } else { finding.extended };
+        let finding = Finding { remark, extended, ..finding };
+        if let Some(images) = reconstructions.filter(|_| attack != Attack::Inversion && !attack.lacks_pairs()) {
+            members.push((finding.psnr_mean.value, images));
         }
         findings.push(finding);
     }

@@ -25,7 +25,8 @@ use crate::space::{ChannelChoice, Design};
 
 pub use accuracy::CloudAccuracy;
 pub use attack::{
-    AttackLadder, DecoderAttack, InversionAttack, KernelAttack, LinearAttack, ShadowAttack, found_out, mean_psnr_of,
+    AttackLadder, DecoderAttack, EnsembleAttack, InversionAttack, KernelAttack, LinearAttack, ShadowAttack, found_out,
+    mean_psnr_of,
 };
 pub use gallery::{Gallery, GalleryImage};
 pub use laboratory::{Floors, Laboratory};

@@ -181,17 +181,31 @@ named_enum! {
         KernelPsnrWorstClass = "kernel_psnr_worst_class",
         /// Mean over images of the SSIM of the kernel attack's reconstructions.
         KernelSsimMean = "kernel_ssim_mean",
+        /// Mean over images of the PSNR of the ensemble, a weighted sum of the reconstructions of all these attacks, dB.
+        EnsemblePsnrMean = "ensemble_psnr_mean",
+        /// 95th percentile over images of the ensemble's PSNR, dB.
+        EnsemblePsnrP95 = "ensemble_psnr_p95",
+        /// Upper confidence limit of that, whatever its distribution, dB.
+        EnsemblePsnrP95Upper = "ensemble_psnr_p95_upper",
+        /// Largest PSNR of any image that the ensemble reaches, dB.
+        EnsemblePsnrMax = "ensemble_psnr_max",
+        /// PSNR of the ensemble's mean squared error pooled over images, dB.
+        EnsemblePsnrPooled = "ensemble_psnr_pooled",
+        /// Mean PSNR of the ensemble over the images of the class that it recovers best, dB.
+        EnsemblePsnrWorstClass = "ensemble_psnr_worst_class",
+        /// Mean over images of the SSIM of the ensemble's reconstructions.
+        EnsembleSsimMean = "ensemble_ssim_mean",
         /// Mean over the inverted images of the PSNR of white-box inversion, dB.
         InversionPsnrMean = "inversion_psnr_mean",
-        /// What inversion recovers beyond the decoder on the same images, mean over images, dB.
+        /// What inversion recovers beyond its start, the ensemble, on the same images, mean over images, dB.
         InversionGainMean = "inversion_gain_mean",
-        /// The same over the quarter of the images that the decoder recovers best, dB.
+        /// The same over the quarter of the images that the ensemble recovers best, dB.
         InversionGainTail = "inversion_gain_tail",
         /// The largest that it gains on any image, dB.
         InversionGainMax = "inversion_gain_max",
         /// 95th percentile over the inverted images of the PSNR of inversion, dB.
         InversionPsnrP95 = "inversion_psnr_p95",
-        /// What inversion gains in SSIM on the decoder, mean over images.
+        /// What inversion gains in SSIM on its start, mean over images.
         InversionGainSsim = "inversion_gain_ssim",
         /// Of channels that are a secret, how many the attacker found out from statistics of the features.
         ChannelsFound = "channels_found",
@@ -361,6 +375,7 @@ impl Metric {
             | Self::SsimMeanExtended
             | Self::LinearSsimMean
             | Self::KernelSsimMean
+            | Self::EnsembleSsimMean
             | Self::InversionGainSsim => (3, ""),
             Self::AttackConverged | Self::ChannelsFound => (0, ""),
             _ => (2, " dB"),
@@ -393,12 +408,23 @@ impl Metric {
         (Self::SsimMean, Self::KernelSsimMean),
     ];
 
+    /// Figures of the decoder, each with the ensemble's name of it.
+    pub const ENSEMBLE: [(Self, Self); 7] = [
+        (Self::PsnrMean, Self::EnsemblePsnrMean),
+        (Self::PsnrP95, Self::EnsemblePsnrP95),
+        (Self::PsnrP95Upper, Self::EnsemblePsnrP95Upper),
+        (Self::PsnrMax, Self::EnsemblePsnrMax),
+        (Self::PsnrPooled, Self::EnsemblePsnrPooled),
+        (Self::PsnrWorstClass, Self::EnsemblePsnrWorstClass),
+        (Self::SsimMean, Self::EnsembleSsimMean),
+    ];
+
     /// This figure's name with another attack, given that attack's names.
     pub fn of(self, names: &[(Self, Self)]) -> Option<Self> {
         names.iter().find(|(of, _)| *of == self).map(|&(_, name)| name)
     }
 
-    /// The row of what white-box inversion gains on the decoder in this figure.
+    /// The row of what white-box inversion gains on its start in this figure.
     pub fn inversion_gain(self) -> Option<Self> {
         match self {
             Self::PsnrMean | Self::PsnrPooled | Self::PsnrWorstClass => Some(Self::InversionGainMean),

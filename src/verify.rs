@@ -4,8 +4,10 @@
 //! The privacy claim rests on these figures alone. Per figure, the *largest* over the attacks and fresh seeds is taken
 //! (an attacker keeps the best of several trainings), extended to sixteen times the training along the attack's learning
 //! curve, and raised by a one-sided margin over the draw of the images: Student's t for means, an order statistic for
-//! the 95th percentile. Where the attacker knows the local net, what white-box inversion gains on the decoder on the same
-//! images, and its own margin, are added: an inversion takes too long for all images, but differences vary little.
+//! the 95th percentile. Where the ensemble of all attacks recovers more than the decoder alone, it is the ensemble's figure that
+//! is extended by what longer training gains the decoder. Where the attacker knows the local net, what white-box inversion gains
+//! on the ensemble on the same images, and its own margin, are added: an inversion takes too long for all images, but differences
+//! vary little.
 //! To the upper limit on a 95th percentile the largest gain on any image is added, and the inverted images' own 95th percentile
 //! counts, where that is more. Where SSIM is bounded, a decoder trained for it runs too. The allowance for error, 1 − confidence, is divided by the number of
 //! bounds and of designs that may be put to verification (Bonferroni). That a design which follows a refuted one was chosen
@@ -254,7 +256,7 @@ fn judge(
     metrics.sort_unstable();
     metrics.dedup();
     metrics.retain(|m| {
-        !matches!(m, Metric::PsnrP95Upper | Metric::AttackConverged)
+        !matches!(m, Metric::PsnrP95Upper | Metric::EnsemblePsnrP95Upper | Metric::AttackConverged)
             && !Metric::ALL.iter().any(|of| of.extended() == Some(*m))
     });
     let mut figures = Vec::new();
@@ -290,12 +292,16 @@ fn figure(
     error_rate: f64,
 ) -> Option<VerifiedFigure> {
     let of = |metric: Metric| rows.iter().filter(move |row| row.metric == metric);
-    let largest = |metric: Metric| of(metric).map(|row| row.value).max_by(f64::total_cmp);
-    let worst = of(metric).max_by(|a, b| a.value.total_cmp(&b.value))?;
+    let strongest = |metric: Metric| of(metric).max_by(|a, b| a.value.total_cmp(&b.value));
+    let largest = |metric: Metric| strongest(metric).map(|row| row.value);
+    let by = |attack: &[(Metric, Metric)]| metric.of(attack).and_then(strongest);
+    let decoder = strongest(metric)?;
+    // Longer training of the decoder, and inversion, which starts from the ensemble, add to what leads of the two.
+    let trained = by(&Metric::ENSEMBLE).filter(|ensemble| ensemble.value > decoder.value).unwrap_or(decoder);
     // An argument outside (0, 1) can't be: the error rate comes from a validated confidence.
     let student = |n: u64| student_t_quantile(1.0 - error_rate, (n.max(2) - 1) as f64).unwrap_or(f64::INFINITY);
-    // What inversion gains on the decoder, and at most gains; a loss counts as none.
-    let gain = metric.inversion_gain().and_then(|gain| of(gain).max_by(|a, b| a.value.total_cmp(&b.value)));
+    // What inversion gains, and at most gains; a loss counts as none.
+    let gain = metric.inversion_gain().and_then(strongest);
     let mut gains =
         gain.map_or([0.0; 2], |row| [row.value.max(0.0), (row.value + student(row.n) * row.std_error).max(0.0)]);
     let mut inverted = f64::NEG_INFINITY;
@@ -304,20 +310,23 @@ fn figure(
         gains[1] = gains[1].max(largest(Metric::InversionGainMax).unwrap_or(0.0));
         inverted = largest(Metric::InversionPsnrP95).unwrap_or(inverted);
     }
-    let kernel_row = metric.of(&Metric::KERNEL).and_then(|name| of(name).max_by(|a, b| a.value.total_cmp(&b.value)));
-    let kernel = kernel_row.map_or(f64::NEG_INFINITY, |row| row.value);
+    let kernel = by(&Metric::KERNEL);
     let value = match metric {
         Metric::Accuracy => of(metric).map(|row| row.value).sum::<f64>() / of(metric).count() as f64,
-        _ => (worst.value + gains[0]).max(kernel).max(inverted),
+        _ => (trained.value + gains[0]).max(kernel.map_or(inverted, |row| row.value)).max(inverted),
     };
-    let extended = metric.extended().and_then(largest).map(|extended| (extended + gains[0]).max(value));
+    let lead = trained.value - decoder.value;
+    let extended = metric.extended().and_then(largest).map(|extended| (extended + lead + gains[0]).max(value));
     let margin = match metric {
-        Metric::PsnrP95 => largest(Metric::PsnrP95Upper).map(|upper| (upper - worst.value).max(0.0)),
-        _ => Some(student(worst.n) * worst.std_error),
+        Metric::PsnrP95 => {
+            let uppers = [Metric::PsnrP95Upper, Metric::EnsemblePsnrP95Upper].into_iter().filter_map(largest);
+            uppers.max_by(f64::total_cmp).map(|upper| (upper - trained.value).max(0.0))
+        }
+        _ => Some(student(trained.n) * trained.std_error),
     };
     let margin = margin.map(|margin| margin + gains[1] - gains[0]);
     // An attack that leads has a margin of its own; of a tail by as many of its standard errors.
-    let margin = match kernel_row.filter(|row| row.value > worst.value + gains[0]) {
+    let margin = match kernel.filter(|row| row.value > trained.value + gains[0]) {
         Some(row) => margin.map(|margin| margin.max(student(row.n) * row.std_error)),
         None => margin,
     };
@@ -328,8 +337,8 @@ fn figure(
     };
     let std_error = match metric {
         // Seeds differ by more than images do: of a mean over seeds both count.
-        Metric::Accuracy => worst.std_error.hypot(spread(of(metric).map(|row| row.value), value)),
-        _ => worst.std_error,
+        Metric::Accuracy => decoder.std_error.hypot(spread(of(metric).map(|row| row.value), value)),
+        _ => trained.std_error,
     };
     Some(VerifiedFigure { metric, value, std_error, extended, upper, limit })
 }
@@ -442,5 +451,31 @@ mod tests {
         let found = mean(&[row(Metric::KernelPsnrMean, 21.0, 0.1, 1000)]);
         assert_eq!((found.value, found.extended), (21.0, Some(21.0)));
         assert!(mean(&[row(Metric::KernelPsnrMean, 19.0, 0.1, 1000)]) == mean(&[]));
+    }
+
+    #[test]
+    fn an_ensemble_that_leads_is_extended_as_its_decoder_is() {
+        let ensemble = row(Metric::EnsemblePsnrMean, 20.75, 0.2, 1000);
+        let found = mean(std::slice::from_ref(&ensemble));
+        assert_eq!((found.value, found.extended, found.std_error), (20.75, Some(21.25), 0.2));
+        let inverted = mean(&[ensemble.clone(), row(Metric::InversionGainMean, 2.0, 0.0, 32)]);
+        assert_eq!((inverted.value, inverted.extended), (22.75, Some(23.25)));
+        // Kernel ridge alone may lead a poor ensemble.
+        let led = mean(&[ensemble, row(Metric::KernelPsnrMean, 21.0, 0.1, 1000)]);
+        assert_eq!((led.value, led.extended), (21.0, Some(21.25)));
+        assert!(mean(&[row(Metric::EnsemblePsnrMean, 19.0, 0.1, 1000)]) == mean(&[]));
+    }
+
+    #[test]
+    fn the_tail_of_an_ensemble_has_a_margin_of_its_own() {
+        let rows = [
+            row(Metric::PsnrP95, 24.0, 0.2, 1000),
+            row(Metric::PsnrP95Extended, 24.5, 0.2, 1000),
+            row(Metric::PsnrP95Upper, 24.25, 0.0, 1000),
+            row(Metric::EnsemblePsnrP95, 25.0, 0.2, 1000),
+            row(Metric::EnsemblePsnrP95Upper, 25.75, 0.0, 1000),
+        ];
+        let found = figure(Metric::PsnrP95, &rows.iter().collect::<Vec<_>>(), true, Some(30.0), 0.05).unwrap();
+        assert_eq!((found.value, found.extended, found.upper), (25.0, Some(25.5), Some(26.25)));
     }
 }

@@ -210,6 +210,7 @@ fn attacks(wanted: &[AttackArg]) -> Vec<Attack> {
         AttackArg::Reference => Attack::ReferenceDecoder,
         AttackArg::Strong => Attack::StrongDecoder,
         AttackArg::Perceptual => Attack::PerceptualDecoder,
+        AttackArg::Ensemble => Attack::Ensemble,
         AttackArg::Inversion => Attack::Inversion,
         AttackArg::SecretChannels => Attack::SecretChannels,
         AttackArg::Shadow => Attack::Shadow,

@@ -236,7 +236,8 @@ impl Measured<'_> {
         });
         if let Some(map) = object.as_object_mut() {
             let extended = Metric::ALL.iter().filter_map(|metric| metric.extended());
-            let closed = [Metric::LINEAR, Metric::KERNEL].into_iter().flatten().map(|(_, name)| name);
+            let others = [&Metric::LINEAR[..], &Metric::KERNEL, &Metric::ENSEMBLE].into_iter().flatten();
+            let others = others.map(|&(_, name)| name);
             let inversion = [
                 Metric::InversionPsnrMean,
                 Metric::InversionPsnrP95,
@@ -244,7 +245,7 @@ impl Measured<'_> {
                 Metric::InversionGainTail,
                 Metric::InversionGainMax,
             ];
-            let further = extended.chain(closed).chain(inversion);
+            let further = extended.chain(others).chain(inversion);
             map.extend(further.filter_map(|metric| Some((metric.to_string(), json!(self.value(metric)?)))));
             let converged = self.value(Metric::AttackConverged).map(|v| v > 0.5);
             map.insert("attack_converged".to_owned(), json!(converged));

@@ -213,9 +213,12 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
             line(format!("  without training: {attack} recovers {mean:.2} dB in the mean, p95 {p95:.2} dB"));
         }
     }
+    if let Some(mean) = figure(Metric::EnsemblePsnrMean) {
+        line(format!("  a weighted sum of the reconstructions of all these attacks recovers {mean:.2} dB in the mean"));
+    }
     if let (Some(mean), Some(gain)) = (figure(Metric::InversionPsnrMean), figure(Metric::InversionGainMean)) {
         line(format!(
-            "  white-box inversion: {mean:.2} dB in the mean of its images, {gain:+.2} dB beside the decoder on the same ones"
+            "  white-box inversion: {mean:.2} dB in the mean of its images, {gain:+.2} dB beside its start on the same ones"
         ));
     }
     if let (Some(found), Some(chosen)) = (figure(Metric::ChannelsFound), chosen) {

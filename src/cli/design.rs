@@ -173,6 +173,8 @@ pub enum AttackArg {
     Strong,
     /// A deep decoder for absolute error and structural similarity
     Perceptual,
+    /// A weighted sum of what those of the above reconstruct that run (linear, kernel, strong, perceptual: two at least)
+    Ensemble,
     /// White-box gradient descent on the image
     Inversion,
     /// The reference decoder by an attacker who knows the backbone, but must find out the channels, without pairs

@@ -5,6 +5,7 @@
 mod curve;
 mod curves;
 mod decoder;
+mod ensemble;
 mod inversion;
 mod kernel;
 mod ladder;
@@ -15,6 +16,7 @@ mod shadow;
 mod tests;
 
 pub use decoder::DecoderAttack;
+pub use ensemble::EnsembleAttack;
 pub use inversion::InversionAttack;
 pub use kernel::KernelAttack;
 pub use ladder::{AttackLadder, found_out};

@@ -84,7 +84,7 @@ impl<'a> Images<'a> {
     }
 
     /// The rows of image `image` from top to bottom, each `width × channels` values.
-    pub(super) fn rows_of(&self, image: usize) -> impl Iterator<Item = &'a [f32]> {
+    pub(crate) fn rows_of(&self, image: usize) -> impl Iterator<Item = &'a [f32]> {
         let (pixels, stride) = (self.pixels, self.full_width * self.channels);
         let first = image * self.full_height * stride;
         let columns = self.columns.start * self.channels..self.columns.end * self.channels;

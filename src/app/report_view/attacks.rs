@@ -13,7 +13,7 @@ pub(super) fn ladder(record: &Record, verdict: &Verdict) -> Vec<view::Rung> {
         Some(view::Rung { attack: attack.to_owned(), figures: figures(pick)? })
     };
     let leakage = |metric: Metric| (metric != Metric::Accuracy).then_some(metric);
-    let closed =
+    let named =
         |metric: Metric, names: &[(Metric, Metric)]| verdict.figure(metric.of(names)?).map(|f| (f.value, f.std_error));
     let inversion = |metric: Metric| {
         let name = match metric {
@@ -29,10 +29,11 @@ pub(super) fn ladder(record: &Record, verdict: &Verdict) -> Vec<view::Rung> {
         rungs.push(rung("none: the mean image", &nothing(floors.best_constant)));
         rungs.push(rung("none: each image's mean colour", &nothing(floors.mean_colour)));
     }
-    rungs.push(rung("local linear map (ridge regression, 3×3)", &|m| closed(m, &Metric::LINEAR)));
-    rungs.push(rung("kernel ridge regression", &|m| closed(m, &Metric::KERNEL)));
+    rungs.push(rung("local linear map (ridge regression, 3×3)", &|m| named(m, &Metric::LINEAR)));
+    rungs.push(rung("kernel ridge regression", &|m| named(m, &Metric::KERNEL)));
+    rungs.push(rung("ensemble of these and the trained decoder", &|m| named(m, &Metric::ENSEMBLE)));
     rungs.push(rung("white-box inversion, on a part of the images", &inversion));
-    rungs.push(rung("strongest: trained decoder, and what inversion adds to it", &|m| {
+    rungs.push(rung("strongest: decoder or ensemble, and what inversion adds to it", &|m| {
         verdict.figure(leakage(m)?).map(|f| (f.value, f.std_error))
     }));
     rungs.push(rung("the same with 16 times the training", &|m| Some((verdict.figure(leakage(m)?)?.extended?, 0.0))));
@@ -70,11 +71,16 @@ pub(super) fn threat(record: &Record) -> view::Threat {
                 pairs(verification),
                 p.images[2]
             )),
+            Some(
+                "in both: the ensemble of these three, a weighted sum of their reconstructions whose weights serve validation images best; \
+                 where it leads, the decoder's figures are raised to its"
+                    .to_owned(),
+            ),
             inverted.filter(|_| attacker.knows_local_net).map(|inversion| {
                 format!(
                     "in verification: inversion of the local net by gradient descent on {} evaluation images, from grey and from the \
-                     decoder's reconstructions, with the prior that serves validation images best; what it gains on the decoder is \
-                     added to the decoder's figures",
+                     ensemble's reconstructions, with the prior that serves validation images best; what it gains on these is \
+                     added to the figures",
                     inversion.images.min(p.images[2])
                 )
             }),

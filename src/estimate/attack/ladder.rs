@@ -2,7 +2,7 @@
 
 use crate::config::Attacker;
 use crate::estimate::attack::scores::Scores;
-use crate::estimate::attack::{DecoderAttack, InversionAttack, KernelAttack, LinearAttack};
+use crate::estimate::attack::{DecoderAttack, EnsembleAttack, InversionAttack, KernelAttack, LinearAttack};
 use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
@@ -13,10 +13,11 @@ use crate::space::ChannelChoice;
 /// Runs the attacks one after the other.
 ///
 /// Each has rows of its own: `psnr_mean` and the like are the decoder's, `linear_psnr_mean` and `kernel_psnr_mean` and the like
-/// those of the attacks in closed form, `inversion_gain_mean` and the like what white-box inversion adds to the decoder. Where
-/// figures choose between designs, in the search, the decoder's are raised to those in closed form, and by what a short inversion
-/// of a few images gains on it: a short training may lose to them, and a design must not look private by that. Where figures are
-/// claims they stand as they are, and [`crate::verify`] takes the largest.
+/// those of the attacks in closed form, `ensemble_psnr_mean` and the like those of the weighted sum of all three,
+/// `inversion_gain_mean` and the like what white-box inversion, which starts there, adds to it. Where figures choose between
+/// designs, in the search, the decoder's are raised to the others', and by what a short inversion of a few images gains: a short
+/// training may lose to them, and a design must not look private by that. Where figures are claims they stand as they are, and
+/// [`crate::verify`] takes the largest.
 #[derive(Debug)]
 pub struct AttackLadder<'a> {
     laboratory: &'a Laboratory,
@@ -38,7 +39,7 @@ impl<'a> AttackLadder<'a> {
         }
     }
 
-    /// What inversion, starting from the decoder's reconstructions, adds to them; and whether it came to its end. Where longer
+    /// What inversion, starting from these reconstructions, adds to them; and whether it came to its end. Where longer
     /// descent would add more than longer training of the decoder, `rows` are extended by that.
     fn invert(
         &self,
@@ -63,13 +64,13 @@ impl<'a> AttackLadder<'a> {
         let bench = self.laboratory.bench(&request)?;
         let originals = bench.scored_images();
         let inverted = Scores::new(&found.scored, &originals, self.laboratory)?;
-        let decoded = Scores::new(&start.scored[..originals.len()], &originals, self.laboratory)?;
+        let begun = Scores::new(&start.scored[..originals.len()], &originals, self.laboratory)?;
         let differences = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
-        let gains = differences(&inverted.psnr, &decoded.psnr);
-        let mut by_decoder: Vec<usize> = (0..gains.len()).collect();
-        by_decoder.sort_by(|&a, &b| decoded.psnr[b].total_cmp(&decoded.psnr[a]));
-        let tail: Vec<f64> = by_decoder.iter().take(gains.len().div_ceil(4)).map(|&image| gains[image]).collect();
-        let ssim = differences(&inverted.ssim, &decoded.ssim);
+        let gains = differences(&inverted.psnr, &begun.psnr);
+        let mut best_first: Vec<usize> = (0..gains.len()).collect();
+        best_first.sort_by(|&a, &b| begun.psnr[b].total_cmp(&begun.psnr[a]));
+        let tail: Vec<f64> = best_first.iter().take(gains.len().div_ceil(4)).map(|&image| gains[image]).collect();
+        let ssim = differences(&inverted.ssim, &begun.ssim);
         for (metric, values) in [
             (Metric::InversionPsnrMean, &inverted.psnr),
             (Metric::InversionGainMean, &gains),
@@ -118,11 +119,17 @@ impl Estimator for AttackLadder<'_> {
             false => self.laboratory.guess_channels(request.design)?,
         };
         let request = &Request { protocol, guess: guess.as_ref(), ..*request };
-        let mut closed = self.linear.estimate(request, watch)?.measurements;
-        closed.extend(self.kernel.estimate(request, watch)?.measurements);
+        let closed = [self.linear.estimate(request, watch)?, self.kernel.estimate(request, watch)?];
         let mut estimate = self.decoder.estimate(request, watch)?;
+        let members = closed.iter().chain([&estimate]).filter_map(|attack| attack.reconstructions.as_ref());
+        let ensemble = EnsembleAttack::new(self.laboratory, members).estimate(request, watch)?;
+        if let Some(sum) = ensemble.reconstructions {
+            (estimate.reconstructions, estimate.gallery) = (Some(sum), ensemble.gallery);
+        }
+        let others: Vec<Measurement> =
+            closed.into_iter().flat_map(|attack| attack.measurements).chain(ensemble.measurements).collect();
         if request.protocol.scored_part == ScoredPart::Validation {
-            estimate.measurements.iter_mut().for_each(|row| raise(row, &closed));
+            estimate.measurements.iter_mut().for_each(|row| raise(row, &others));
         }
         if request.verifying.is_some_and(|verifying| verifying.ssim) {
             let protocol = Protocol { refinement: ImageLoss::Perceptual, ..request.protocol };
@@ -132,7 +139,7 @@ impl Estimator for AttackLadder<'_> {
         if let Some(start) = estimate.reconstructions.take() {
             self.invert(request, &start, &mut estimate, watch)?;
         }
-        estimate.measurements.extend(closed);
+        estimate.measurements.extend(others);
         if let Some(guess) = &guess {
             let found = found_out(&request.design.channels, guess);
             estimate.measurements.push(request.row(Metric::ChannelsFound, found as f64, 0.0, guess.depth()));
@@ -161,18 +168,18 @@ fn aim_at_ssim(rows: &mut [Measurement], perceptual: &[Measurement]) {
     }
 }
 
-/// Raises a figure to the largest of the attacks in closed form, where that is larger.
-fn raise(row: &mut Measurement, closed: &[Measurement]) {
+/// Raises a figure to the largest of the other attacks, where that is larger.
+fn raise(row: &mut Measurement, others: &[Measurement]) {
     let figure = row.metric;
-    let names = [&Metric::LINEAR, &Metric::KERNEL].into_iter().filter_map(|names| figure.of(names));
-    for name in names {
-        if let Some(stronger) = closed.iter().find(|found| found.metric == name && found.value > row.value) {
+    let names = [&Metric::LINEAR[..], &Metric::KERNEL, &Metric::ENSEMBLE].into_iter();
+    for name in names.filter_map(|names| figure.of(names)) {
+        if let Some(stronger) = others.iter().find(|found| found.metric == name && found.value > row.value) {
             (row.value, row.std_error) = (stronger.value, stronger.std_error);
         }
     }
 }
 
-/// Raises a decoder's figures by what inversion gains on them, where it does.
+/// Raises figures by what inversion gains on them, where it does.
 fn raise_by_inversion(rows: &mut [Measurement]) {
     for at in 0..rows.len() {
         let name = rows[at].metric.inversion_gain();
@@ -235,11 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn the_strongest_closed_form_raises_a_short_training() {
-        let closed = [row(Metric::LinearPsnrMean, 15.0), row(Metric::KernelPsnrMean, 17.0)];
-        for (trained, expected) in [(14.0, 17.0), (18.0, 18.0)] {
+    fn the_strongest_of_the_others_raises_a_short_training() {
+        let others = [(Metric::LinearPsnrMean, 15.0), (Metric::KernelPsnrMean, 17.0), (Metric::EnsemblePsnrMean, 17.5)];
+        let others = others.map(|(metric, value)| row(metric, value));
+        for (trained, expected) in [(14.0, 17.5), (18.0, 18.0)] {
             let mut found = row(Metric::PsnrMean, trained);
-            raise(&mut found, &closed);
+            raise(&mut found, &others);
             assert_eq!(found.value, expected);
         }
     }

@@ -16,7 +16,7 @@ pub(in crate::estimate) struct Scores {
 }
 
 /// The true pixels, `[n, height, width, 3]` without padding, of images of the laboratory's side.
-fn content<'a>(pixels: &'a [f32], laboratory: &Laboratory) -> Result<Images<'a>, MetricsError> {
+pub(super) fn content<'a>(pixels: &'a [f32], laboratory: &Laboratory) -> Result<Images<'a>, MetricsError> {
     let (side, content) = (laboratory.image_side(), laboratory.content());
     Images::new(pixels, [pixels.len() / (side * side * 3), side, side, 3])?
         .crop(content.top..content.top + content.height, content.left..content.left + content.width)

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::config::Attacker;
 use crate::data::{ImageSet, Part, Parts, Region};
-use crate::estimate::{CloudAccuracy, Estimate, Estimator, Laboratory, Request, Watch};
+use crate::estimate::{CloudAccuracy, Estimate, Estimator, Laboratory, Reconstructions, Request, Watch};
 use crate::features::{FeatureCache, LayerFeatures, Standardisation};
 use crate::measurement::{Fidelity, Metric};
 use crate::nn::Device;
@@ -14,6 +14,9 @@ use crate::protocol::{Descent, ImageLoss, Inversion, Protocol, ScoredPart, Train
 use crate::space::{ChannelChoice, Design, Mix};
 
 const SIDE: usize = 16;
+
+/// Images that two sets of evaluation images share.
+const SHARED: usize = 10;
 
 struct Silent;
 
@@ -190,7 +193,6 @@ fn a_decoder_that_is_stuck_begins_again_at_a_lower_rate() {
 
 #[test]
 fn what_is_recovered_of_an_image_depends_on_no_other_evaluation_image() {
-    const SHARED: usize = 10;
     let design = design(&(0..24).collect::<Vec<u16>>());
     let with = |evaluation: ImageSet| {
         let folder = tempfile::tempdir().unwrap();
@@ -205,6 +207,32 @@ fn what_is_recovered_of_an_image_depends_on_no_other_evaluation_image() {
     let some = with(images(Part::Evaluation, 24, 0.9));
     let others = with(images_of(Part::Evaluation, 24, |image| if image < SHARED { 0.9 } else { 2.2 }));
     // The prior and its step, the best cycle and the best start are chosen on the attacker's validation images.
+    assert_eq!(some, others);
+}
+
+#[test]
+fn an_ensemble_loses_to_none_of_its_members_and_is_chosen_on_validation_images_alone() {
+    let design = design(&[1, 5, 9, 30]);
+    let with = |evaluation: ImageSet| {
+        let folder = tempfile::tempdir().unwrap();
+        let laboratory = laboratory_on(folder.path(), evaluation);
+        let members: [&dyn Estimator; 3] =
+            [&LinearAttack::new(&laboratory), &KernelAttack::new(&laboratory), &DecoderAttack::new(&laboratory)];
+        let found = members.map(|attack| attack.estimate(&request(&design), &Silent).unwrap().reconstructions.unwrap());
+        let ensemble = EnsembleAttack::new(&laboratory, &found).estimate(&request(&design), &Silent).unwrap();
+        let sum = ensemble.reconstructions.unwrap();
+        let truth: Vec<f32> =
+            laboratory.parts().validation.pixels().iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        let validation = |of: &Reconstructions| mean_psnr(&of.validation, &truth, &laboratory).unwrap();
+        let best = found.iter().map(validation).fold(f64::NEG_INFINITY, f64::max);
+        assert!(validation(&sum) >= best - 1e-6, "{} {best}", validation(&sum));
+        assert!(ensemble.measurements.iter().any(|row| row.metric == Metric::EnsemblePsnrMean && row.n == 24));
+        let alone = EnsembleAttack::new(&laboratory, &found[..1]).estimate(&request(&design), &Silent).unwrap();
+        assert!(alone.measurements.is_empty(), "one attack is no ensemble");
+        sum.scored[..SHARED * 3 * SIDE * SIDE].to_vec()
+    };
+    let some = with(images(Part::Evaluation, 24, 0.9));
+    let others = with(images_of(Part::Evaluation, 24, |image| if image < SHARED { 0.9 } else { 2.2 }));
     assert_eq!(some, others);
 }
 

@@ -1,0 +1,217 @@
+//! The ensemble: a weighted sum of what the attacks reconstruct.
+//!
+//! Threat model: whoever mounts the attacks of the ladder holds the reconstructions of all of them. Where their errors differ a
+//! weighted sum errs less than each (stacked regression: Wolpert 1992, Breiman 1996): a decoder that has learnt all that it can and
+//! kernel ridge regression that has, too, leave different things out. Weights and a constant are the same for all pixels, so that
+//! they can't be fitted to the attacker's validation images too closely, on which they maximise the mean PSNR.
+
+use faer::linalg::solvers::{Llt, Solve};
+use faer::{Col, Mat, Scale, Side};
+use rayon::prelude::*;
+
+use crate::estimate::attack::scores::{Scores, content};
+use crate::estimate::laboratory::Laboratory;
+use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
+use crate::measurement::{Measurement, Metric};
+use crate::metrics::{Images, SMALLEST_MSE};
+
+/// Steps of the search for weights; each is a weighted least-squares problem.
+const STEPS: usize = 30;
+
+/// What is added to the diagonal, as a share of its mean: two attacks may reconstruct the same.
+const JITTER: f64 = 1e-9;
+
+/// Of one image: mean products of its reconstructions, the constant 1 and its truth, in this order.
+struct Products(Mat<f64>);
+
+impl Products {
+    fn of(members: &[Images<'_>], truth: &Images<'_>, image: usize) -> Self {
+        // Reconstructions as they are scored: clamped.
+        let values = |images: &Images<'_>| -> Vec<f64> {
+            images.rows_of(image).flatten().map(|x| f64::from(x.clamp(0.0, 1.0))).collect()
+        };
+        let mut columns: Vec<Vec<f64>> = members.iter().map(values).collect();
+        let truth = values(truth);
+        columns.extend([vec![1.0; truth.len()], truth]);
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / a.len() as f64;
+        Self(Mat::from_fn(columns.len(), columns.len(), |a, b| product(&columns[a], &columns[b])))
+    }
+
+    /// The image's mean squared error with these weights.
+    fn error(&self, weights: &Col<f64>) -> f64 {
+        let size = weights.nrows();
+        let difference = Col::from_fn(size + 1, |at| if at < size { weights[at] } else { -1.0 });
+        let error: f64 = difference.transpose() * &self.0 * &difference;
+        error.max(SMALLEST_MSE)
+    }
+}
+
+/// Weights of the attacks' reconstructions, and the constant, which is the last.
+#[derive(Debug, Clone, PartialEq)]
+struct Weights(Vec<f64>);
+
+impl Weights {
+    /// Those that maximise the mean over images of the PSNR; `None` where that can't be solved. `members` and `truth` are of the same
+    /// images.
+    fn fit(members: &[Images<'_>], truth: &Images<'_>) -> Option<Self> {
+        let products: Vec<Products> =
+            (0..truth.count()).into_par_iter().map(|image| Products::of(members, truth, image)).collect();
+        let size = members.len() + 1;
+        let alone = |member: usize| Col::from_fn(size, |at| if at == member { 1.0 } else { 0.0 });
+        let mean_log = |weights: &Col<f64>| products.iter().map(|p| p.error(weights).ln()).sum::<f64>();
+        let mut weights = (0..members.len()).map(alone).min_by(|a, b| mean_log(a).total_cmp(&mean_log(b)))?;
+        let mut least = mean_log(&weights);
+        // The logarithm lies below its tangent: least squares with each image weighted by the inverse of its error never lose
+        // (majorisation, as Hunter and Lange 2004 have it).
+        for _ in 0..STEPS {
+            let mut sum = Mat::<f64>::zeros(size + 1, size + 1);
+            products.iter().for_each(|product| sum += Scale(1.0 / product.error(&weights)) * &product.0);
+            let jitter = JITTER * (0..size).map(|at| sum[(at, at)]).sum::<f64>() / size as f64;
+            (0..size).for_each(|at| sum[(at, at)] += jitter);
+            let next: Col<f64> =
+                Llt::new(sum.submatrix(0, 0, size, size), Side::Lower).ok()?.solve(sum.col(size).subrows(0, size));
+            let found = mean_log(&next);
+            if found >= least - 1e-6 * products.len() as f64 {
+                break;
+            }
+            (weights, least) = (next, found);
+        }
+        Some(Self(weights.iter().copied().collect()))
+    }
+
+    /// The weighted sum.
+    fn apply(&self, members: &[&[f32]]) -> Vec<f32> {
+        let Some((&constant, weights)) = self.0.split_last() else { return Vec::new() };
+        let mut sum = vec![constant as f32; members.first().map_or(0, |member| member.len())];
+        for (member, &weight) in members.iter().zip(weights) {
+            sum.par_iter_mut().zip(*member).for_each(|(sum, x)| *sum += weight as f32 * x.clamp(0.0, 1.0));
+        }
+        sum
+    }
+}
+
+/// Combines what other attacks made of the same features.
+#[derive(Debug)]
+pub struct EnsembleAttack<'a> {
+    laboratory: &'a Laboratory,
+    members: Vec<&'a Reconstructions>,
+}
+
+impl<'a> EnsembleAttack<'a> {
+    /// The ensemble of those of `attacks` that have reconstructed validation images, too, by which weights are chosen. One of fewer
+    /// than two yields no figures.
+    pub fn new(laboratory: &'a Laboratory, attacks: impl IntoIterator<Item = &'a Reconstructions>) -> Self {
+        let members = attacks.into_iter().filter(|attack| !attack.validation.is_empty()).collect();
+        Self { laboratory, members }
+    }
+}
+
+impl Estimator for EnsembleAttack<'_> {
+    fn name(&self) -> &'static str {
+        "ensemble"
+    }
+
+    fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
+        let start = std::time::Instant::now();
+        if self.members.len() < 2 {
+            return Ok(Estimate::default());
+        }
+        watch.tell(self.name(), 0.0)?;
+        let bench = self.laboratory.bench(request)?;
+        let truth = bench.validation_images();
+        let known: Vec<Images<'_>> =
+            self.members.iter().map(|member| content(&member.validation, self.laboratory)).collect::<Result<_, _>>()?;
+        let Some(weights) = Weights::fit(&known, &content(&truth, self.laboratory)?) else {
+            return Ok(Estimate::default());
+        };
+        let sum = |of: fn(&Reconstructions) -> &[f32]| {
+            weights.apply(&self.members.iter().map(|member| of(member)).collect::<Vec<_>>())
+        };
+        let reconstructions = Reconstructions { scored: sum(|m| &m.scored), validation: sum(|m| &m.validation) };
+        watch.tell(self.name(), 0.8)?;
+        let originals = bench.scored_images();
+        let scores = Scores::new(&reconstructions.scored, &originals, self.laboratory)?;
+        let rows = scores.rows(request, bench.scored_labels())?.into_iter();
+        let seconds = start.elapsed().as_secs_f64();
+        let named = |row: Measurement| Some(Measurement { metric: row.metric.of(&Metric::ENSEMBLE)?, seconds, ..row });
+        let measurements = rows.filter_map(named).collect();
+        let gallery = Some(Gallery::pick(&scores, &reconstructions.scored, &originals, self.laboratory));
+        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions: Some(reconstructions) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise in [-0.5, 0.5].
+    fn noise(seed: u32, count: usize) -> Vec<f32> {
+        let hash =
+            |at: usize| (at as u32 ^ seed).wrapping_mul(2_654_435_761).rotate_left(13).wrapping_mul(2_246_822_519);
+        (0..count).map(|at| hash(at) as f32 / u32::MAX as f32 - 0.5).collect()
+    }
+
+    const SHAPE: [usize; 4] = [40, 6, 6, 3];
+
+    fn added(truth: &[f32], by: f32, noise: &[f32]) -> Vec<f32> {
+        truth.iter().zip(noise).map(|(x, n)| x + by * n).collect()
+    }
+
+    fn mean_psnr(found: &[f32], truth: &[f32]) -> f64 {
+        let images = |pixels| Images::new(pixels, SHAPE).unwrap();
+        let psnr = crate::metrics::psnr(&images(found), &images(truth)).unwrap();
+        psnr.iter().sum::<f64>() / psnr.len() as f64
+    }
+
+    fn fit(members: &[&[f32]], truth: &[f32]) -> Weights {
+        let images: Vec<Images<'_>> = members.iter().map(|member| Images::new(member, SHAPE).unwrap()).collect();
+        Weights::fit(&images, &Images::new(truth, SHAPE).unwrap()).unwrap()
+    }
+
+    fn truth() -> Vec<f32> {
+        noise(1, SHAPE.iter().product()).iter().map(|x| 0.5 + 0.4 * x).collect()
+    }
+
+    #[test]
+    fn independent_errors_are_averaged_away() {
+        let truth = truth();
+        let members = [2, 3].map(|seed| added(&truth, 0.2, &noise(seed, truth.len())));
+        let weights = fit(&[&members[0], &members[1]], &truth);
+        let sum = weights.apply(&[&members[0], &members[1]]);
+        let gain = mean_psnr(&sum, &truth) - mean_psnr(&members[0], &truth).max(mean_psnr(&members[1], &truth));
+        // Halving the variance gains 3.01 dB; shrinking towards the mean, as least squares do, a little more.
+        assert!((2.8..4.0).contains(&gain), "{gain} dB by {weights:?}");
+        assert!((weights.0[0] - weights.0[1]).abs() < 0.1, "{weights:?}");
+    }
+
+    #[test]
+    fn what_adds_nothing_takes_nothing_away() {
+        let truth = truth();
+        let good = added(&truth, 0.2, &noise(2, truth.len()));
+        let useless = noise(3, truth.len());
+        let alone = mean_psnr(&good, &truth);
+        for other in [&useless, &good] {
+            let weights = fit(&[&good, other], &truth);
+            let found = mean_psnr(&weights.apply(&[&good, other]), &truth);
+            assert!(found >= alone - 1e-6, "{found} dB of {alone} by {weights:?}");
+        }
+    }
+
+    #[test]
+    fn the_mean_of_decibels_is_maximised_and_not_the_pooled_error() {
+        // Half the images are recovered well by the first attack, all others equally badly by both, the second blurred.
+        let truth = truth();
+        let half = truth.len() / 2;
+        let of = |well: f32, badly: f32, seed: u32| {
+            let noise = noise(seed, truth.len());
+            [added(&truth[..half], well, &noise[..half]), added(&truth[half..], badly, &noise[half..])].concat()
+        };
+        let members = [of(0.01, 0.6, 4), of(0.3, 0.6, 5)];
+        let weights = fit(&[&members[0], &members[1]], &truth);
+        let found = mean_psnr(&weights.apply(&[&members[0], &members[1]]), &truth);
+        for other in [[0.5, 0.5, 0.0], [0.9, 0.0, 0.05], [0.8, 0.1, 0.05], [1.0, 0.0, 0.0]] {
+            let other = mean_psnr(&Weights(other.to_vec()).apply(&[&members[0], &members[1]]), &truth);
+            assert!(found >= other - 0.01, "{found} dB by {weights:?}, but {other}");
+        }
+    }
+}
