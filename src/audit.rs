@@ -252,6 +252,7 @@ pub fn run(
     let mut findings = Vec::new();
     // Of the attacks with pairs, each with its mean: what the ensemble sums up, and the best of which the inversion starts from.
     let mut members: Vec<(f64, Reconstructions)> = Vec::new();
+    let mut snapshots: Vec<Reconstructions> = Vec::new();
     for &attack in attacks {
         let mut remark = None;
         let mut estimate = match attack {
@@ -264,7 +265,7 @@ pub fn run(
                 DecoderAttack::new(laboratory).estimate(&request(protocol), watch)?
             }
             Attack::Ensemble => {
-                let members = members.iter().map(|(_, images)| images);
+                let members = members.iter().map(|(_, images)| images).chain(&snapshots);
                 EnsembleAttack::new(laboratory, members).estimate(&request(deep), watch)?
             }
             Attack::Inversion => {
@@ -287,8 +288,7 @@ pub fn run(
             }
             Attack::Shadow => ShadowAttack::new(laboratory).estimate(&request(base), watch)?,
         };
-        let reconstructions = estimate.reconstructions.clone();
-        estimate.cloud_net = None;
+        let (reconstructions, earlier) = (estimate.reconstructions.clone(), std::mem::take(&mut estimate.snapshots));
         let Some(finding) = Finding::new(attack, estimate, laboratory, inverted) else {
             continue;
         };
@@ -296,6 +296,7 @@ pub fn run(
         let finding = Finding { remark, extended, ..finding };
         if let Some(images) = reconstructions.filter(|_| attack != Attack::Inversion && !attack.lacks_pairs()) {
             members.push((finding.psnr_mean.value, images));
+            snapshots.extend(earlier);
         }
         findings.push(finding);
     }
@@ -449,6 +450,6 @@ mod tests {
         // Who must find out the channels has no pairs of the true ones.
         let guessing = Attacker { pairs: Some(0), knows_channels: false, ..Attacker::default() };
         let mountable = |attacker| Attack::ALL.into_iter().filter(|attack| attack.is_within(attacker)).count();
-        assert_eq!([Attacker::default(), blind, guessing].map(mountable), [8, 6, 2]);
+        assert_eq!([Attacker::default(), blind, guessing].map(mountable), [9, 7, 2]);
     }
 }

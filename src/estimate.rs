@@ -154,6 +154,15 @@ pub struct Estimate {
     pub cloud_net: Option<CloudNet>,
     /// What an attack made of the features.
     pub reconstructions: Option<Reconstructions>,
+    /// What it made of them on its way there, in earlier cycles of its training; the latest are kept.
+    pub snapshots: Vec<Reconstructions>,
+}
+
+impl Estimate {
+    /// All that an attack made of the features.
+    pub fn all_reconstructions(&self) -> impl Iterator<Item = &Reconstructions> {
+        self.reconstructions.iter().chain(&self.snapshots)
+    }
 }
 
 /// Why a design could not be measured.

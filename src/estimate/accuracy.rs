@@ -51,8 +51,6 @@ impl Estimator for CloudAccuracy<'_> {
         let row = request.row(Metric::Accuracy, accuracy, std_error, n);
         Ok(Estimate {
             measurements: vec![Measurement { seconds: start.elapsed().as_secs_f64(), ..row }],
-            gallery: None,
-            reconstructions: None,
             cloud_net: match training.validated {
                 true => Some(CloudNet {
                     params: net.params().map_err(failed)?,
@@ -60,6 +58,7 @@ impl Estimator for CloudAccuracy<'_> {
                 }),
                 false => None,
             },
+            ..Estimate::default()
         })
     }
 }

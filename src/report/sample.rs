@@ -119,7 +119,7 @@ fn describe(noise: &mut Noise, designs: &mut [DesignRow]) {
             row.reason = Some("largest expected improvement within the budgets".to_owned());
             row.evaluation = Some(1);
             row.pictures = vec![GallerySection {
-                title: "Search (trained decoder)".to_owned(),
+                title: "Search (trained attack)".to_owned(),
                 caption: "quick protocol, seed 42.".to_owned(),
                 pairs: vec![pair(noise, Exposure::Most, psnr.value)],
             }];
@@ -136,7 +136,7 @@ fn verify(row: &mut DesignRow) {
 fn samples(noise: &mut Noise, best: &DesignRow) -> Vec<Sample> {
     let sample = |psnr| Sample {
         design: best.id.clone(),
-        attack: "trained decoder, quick protocol".to_owned(),
+        attack: "trained attack, quick protocol".to_owned(),
         pair: pair(noise, Exposure::Median, psnr),
     };
     [12.0, 15.0, 18.0, 25.0, 36.0].map(sample).to_vec()

@@ -66,9 +66,11 @@ pub(super) fn append_unit(text: String, unit: &str) -> String {
     if unit.is_empty() { text } else { format!("{text}\u{a0}{unit}") }
 }
 
-/// Fixed-point number with a true minus sign and without a negative zero.
+/// Fixed-point number with a true minus sign and without a negative zero. One that no measurement gives (a study may come from
+/// others) is cut to a power of ten: hundreds of digits fit nowhere.
 pub(super) fn fixed(value: f64, decimals: usize) -> String {
-    let text = format!("{value:.decimals$}");
+    const LARGEST: f64 = 1e12;
+    let text = if value.abs() < LARGEST { format!("{value:.decimals$}") } else { format!("{value:.0e}") };
     match text.strip_prefix('-') {
         Some(digits) if digits.bytes().all(|b| matches!(b, b'0' | b'.')) => digits.to_owned(),
         Some(digits) => format!("\u{2212}{digits}"),
@@ -348,6 +350,7 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!(fixed(-0.004, 2), "0.00");
         assert_eq!(fixed(-1.25, 1), "\u{2212}1.2");
+        assert_eq!(fixed(-1.7e308, 1), "\u{2212}2e308", "no measurement gives it: it is cut");
         assert_eq!(percent(0.997), ">\u{a0}99\u{a0}%");
         assert_eq!(percent(1.0), "100\u{a0}%");
         assert_eq!(percent(0.001), "<\u{a0}1\u{a0}%");

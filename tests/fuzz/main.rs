@@ -134,13 +134,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Runs seeds, then changed ones until the time is over or there were `most`; tells how many.
+    /// Runs seeds, then changed ones until the processor's time is over or there were `most`; tells how many.
     fn fuzz(mut self, time: Duration, most_executions: u64) -> Result<String, String> {
-        let begin = Instant::now();
+        let begin = processor_time();
         let (seeds, mut executions, mut most, mut slowest) = (self.corpus.len(), 0_u64, 0, Duration::ZERO);
         let longest = (self.target.seeds)().iter().map(Vec::len).max().unwrap_or(0);
         let most_bytes = (MOST_BYTES.1 * longest).clamp(1 << 10, MOST_BYTES.0);
-        while executions < seeds as u64 || (executions < most_executions && begin.elapsed() < time) {
+        while executions < seeds as u64 || (executions < most_executions && processor_time() - begin < time) {
             let input = match self.corpus.get(executions as usize).filter(|_| executions < seeds as u64) {
                 Some(seed) => seed.clone(),
                 None => self.mutator.next(&self.corpus, most_bytes),
@@ -157,13 +157,14 @@ impl<'a> Run<'a> {
                 self.corpus.push(input);
             }
         }
-        let rate = executions as f64 / begin.elapsed().as_secs_f64();
+        let seconds = (processor_time() - begin).as_secs_f64();
+        let rate = executions as f64 / seconds;
         let kept = match self.coverage.is_there() {
             true => format!(", {} inputs kept, {} places reached", self.corpus.len() - seeds, self.coverage.reached()),
             false => String::new(),
         };
         Ok(format!(
-            "{executions} executions, {rate:.0}/s, at most {:.1} MiB and {:.3} s for one{kept}",
+            "{executions} executions in {seconds:.0} s, {rate:.0}/s, at most {:.1} MiB and {:.3} s for one{kept}",
             most as f64 / f64::from(1 << 20),
             slowest.as_secs_f64()
         ))

@@ -97,7 +97,7 @@ impl Galleries {
         let all = || {
             self.0.iter().flat_map(|kept| {
                 let of = |attack: &'static str| move |image| (kept, attack, image);
-                let decoded = kept.gallery.images.iter().map(of("trained decoder"));
+                let decoded = kept.gallery.images.iter().map(of("trained attack"));
                 decoded.chain(kept.gallery.inverted.iter().map(of("white-box inversion")))
             })
         };
@@ -126,7 +126,7 @@ impl Kept {
     /// The pictures of both attacks, as far as there are any.
     fn sections(&self, title: &str) -> Vec<view::GallerySection> {
         let Self { fidelity, seed, gallery, .. } = self;
-        [(&gallery.images, "trained decoder"), (&gallery.inverted, "white-box inversion")]
+        [(&gallery.images, "trained attack"), (&gallery.inverted, "white-box inversion")]
             .into_iter()
             .map(|(images, attack)| view::GallerySection {
                 title: format!("{title} ({attack})"),
@@ -207,7 +207,7 @@ mod tests {
         let psnrs: Vec<f64> = samples.iter().map(|sample| sample.pair.psnr).collect();
         assert_eq!(psnrs, [15.4, 18.1, 24.6], "what is far from every level is left out");
         assert!(
-            samples[0].attack.starts_with("trained decoder") && samples[1].attack.starts_with("white-box inversion")
+            samples[0].attack.starts_with("trained attack") && samples[1].attack.starts_with("white-box inversion")
         );
     }
 

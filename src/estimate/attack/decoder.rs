@@ -23,6 +23,10 @@ const SETTLED_BY: f64 = 1.0;
 /// By how much (dB) a decoder's first cycle must beat the best constant image on validation images, or it is begun again.
 const GOING_DB: f64 = 0.5;
 
+/// Earlier cycles whose reconstructions are kept, for the ensemble: decoders of other cycles err otherwise (Huang et al., *Snapshot
+/// ensembles*, 2017).
+const SNAPSHOTS: usize = 2;
+
 /// How often it is begun again, from other weights and at half the rate.
 const RESTARTS: usize = 2;
 
@@ -105,7 +109,7 @@ impl<'a> DecoderAttack<'a> {
                 let known = request.protocol.scored_part == ScoredPart::Validation;
                 let validation = if known { reconstructions.clone() } else { Vec::new() };
                 let reconstructions = Reconstructions { scored: reconstructions, validation };
-                return Ok(Attack { rows, gallery, curves: None, reconstructions });
+                return Ok(Attack { rows, gallery, reconstructions, ..Attack::default() });
             }
             let predicted = bench.predict_validation(net.as_mut())?;
             let validation = Scores::new(&predicted, &bench.validation_images(), self.laboratory)?;
@@ -118,14 +122,23 @@ impl<'a> DecoderAttack<'a> {
             curves.settled = limit.is_some_and(|limit| least > limit + SETTLED_BY);
             let ended = curves.settled || curves.lead().is_flat();
             // An attacker keeps, for each figure, the best decoder that he ever had.
-            match (improved.contains(&leading), &best) {
+            let snapshot = match (improved.contains(&leading), &best) {
                 // A cycle that went astray is no place to go on from.
-                (false, Some(best)) => net.set_params(best).map_err(failed)?,
+                (false, Some(best)) => {
+                    net.set_params(best).map_err(failed)?;
+                    Reconstructions { scored: reconstructions, validation: predicted }
+                }
                 _ => {
                     attack.gallery = Some(gallery());
-                    attack.reconstructions = Reconstructions { scored: reconstructions, validation: predicted };
                     best = Some(net.params().map_err(failed)?);
+                    let new = Reconstructions { scored: reconstructions, validation: predicted };
+                    std::mem::replace(&mut attack.reconstructions, new)
                 }
+            };
+            if number > 0 {
+                attack.snapshots.push(snapshot);
+                let surplus = attack.snapshots.len().saturating_sub(SNAPSHOTS);
+                attack.snapshots.drain(..surplus);
             }
             let better = |row: &Measurement| improved.contains(&judged_by(row.metric));
             for row in scores.rows(request, labels)?.into_iter().filter(better) {
@@ -158,6 +171,8 @@ struct Attack {
     curves: Option<Curves>,
     /// By the decoder that the gallery shows.
     reconstructions: Reconstructions,
+    /// By those of the latest other cycles.
+    snapshots: Vec<Reconstructions>,
 }
 
 fn training_failed(request: &Request<'_>, source: NnError) -> EstimateError {
@@ -172,12 +187,13 @@ impl Estimator for DecoderAttack<'_> {
     fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
         let start = std::time::Instant::now();
         let bench = self.laboratory.bench(request)?;
-        let Attack { rows: mut measurements, gallery, curves, reconstructions } = self.train(&bench, request, watch)?;
+        let Attack { rows: mut measurements, gallery, curves, reconstructions, snapshots } =
+            self.train(&bench, request, watch)?;
         if let Some(curves) = curves {
             measurements.extend(curves.rows(request, &measurements));
         }
         let seconds = start.elapsed().as_secs_f64();
         measurements.iter_mut().for_each(|row| row.seconds = seconds);
-        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions: Some(reconstructions) })
+        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions: Some(reconstructions), snapshots })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Threat model: whoever mounts the attacks of the ladder holds the reconstructions of all of them. Where their errors differ a
 //! weighted sum errs less than each (stacked regression: Wolpert 1992, Breiman 1996): a decoder that has learnt all that it can and
-//! kernel ridge regression that has, too, leave different things out. Weights and a constant are the same for all pixels, so that
+//! kernel ridge regression that has, too, leave different things out, and so do the decoder's own earlier cycles. Weights and a constant are the same for all pixels, so that
 //! they can't be fitted to the attacker's validation images too closely, on which they maximise the mean PSNR.
 
 use faer::linalg::solvers::{Llt, Solve};
@@ -136,7 +136,7 @@ impl Estimator for EnsembleAttack<'_> {
         let named = |row: Measurement| Some(Measurement { metric: row.metric.of(&Metric::ENSEMBLE)?, seconds, ..row });
         let measurements = rows.filter_map(named).collect();
         let gallery = Some(Gallery::pick(&scores, &reconstructions.scored, &originals, self.laboratory));
-        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions: Some(reconstructions) })
+        Ok(Estimate { measurements, gallery, reconstructions: Some(reconstructions), ..Estimate::default() })
     }
 }
 

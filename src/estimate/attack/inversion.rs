@@ -280,6 +280,6 @@ impl Estimator for InversionAttack<'_> {
         measurements.iter_mut().for_each(|row| row.seconds = seconds);
         let gallery = Some(Gallery::pick(&scores, &scored, &originals, self.laboratory));
         let reconstructions = Some(Reconstructions { validation: route.found, scored });
-        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions })
+        Ok(Estimate { measurements, gallery, reconstructions, ..Estimate::default() })
     }
 }

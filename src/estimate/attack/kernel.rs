@@ -92,6 +92,6 @@ impl Estimator for KernelAttack<'_> {
         let named = |row: Measurement| Some(Measurement { metric: row.metric.of(&Metric::KERNEL)?, seconds, ..row });
         let measurements = rows.filter_map(named).collect();
         let gallery = Some(Gallery::pick(&scores, &reconstructions.scored, &originals, self.laboratory));
-        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions: Some(reconstructions) })
+        Ok(Estimate { measurements, gallery, reconstructions: Some(reconstructions), ..Estimate::default() })
     }
 }

@@ -121,8 +121,9 @@ impl Estimator for AttackLadder<'_> {
         let request = &Request { protocol, guess: guess.as_ref(), ..*request };
         let closed = [self.linear.estimate(request, watch)?, self.kernel.estimate(request, watch)?];
         let mut estimate = self.decoder.estimate(request, watch)?;
-        let members = closed.iter().chain([&estimate]).filter_map(|attack| attack.reconstructions.as_ref());
+        let members = closed.iter().chain([&estimate]).flat_map(Estimate::all_reconstructions);
         let ensemble = EnsembleAttack::new(self.laboratory, members).estimate(request, watch)?;
+        estimate.snapshots = Vec::new();
         if let Some(sum) = ensemble.reconstructions {
             (estimate.reconstructions, estimate.gallery) = (Some(sum), ensemble.gallery);
         }

@@ -67,8 +67,8 @@ impl Estimator for LinearAttack<'_> {
         Ok(Estimate {
             measurements,
             gallery,
-            cloud_net: None,
             reconstructions: Some(Reconstructions { scored: reconstructions, validation: bench.map_validation(&map)? }),
+            ..Estimate::default()
         })
     }
 }

@@ -243,7 +243,7 @@ impl Estimator for ShadowAttack<'_> {
         measurements.iter_mut().for_each(|row| row.seconds = seconds);
         let gallery = Some(Gallery::pick(&scores, &scored, &originals, self.laboratory));
         let reconstructions = Some(Reconstructions { scored, validation: Vec::new() });
-        Ok(Estimate { measurements, gallery, cloud_net: None, reconstructions })
+        Ok(Estimate { measurements, gallery, reconstructions, ..Estimate::default() })
     }
 }
 

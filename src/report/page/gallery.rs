@@ -19,8 +19,8 @@ pub(super) fn section(view: &StudyView, shown: &Shown) -> Result<String, ReportE
     let (scale, designs) = (scale(view, shown)?, pictures(&view.gallery)?);
     let file = if designs.is_empty() { "" } else { "<p class=\"files\"><a href=\"gallery.png\">PNG</a></p>\n" };
     Ok(format!(
-        "<section id=\"gallery\">\n<h2>What the attacker sees</h2>\n<p>Images that no training saw, beside what the trained decoder \
-         made of their features, and white-box inversion of a part of them where that recovers more.</p>\n{scale}{designs}{file}</section>\n"
+        "<section id=\"gallery\">\n<h2>What the attacker sees</h2>\n<p>Images that no training saw, beside what the trained attack \
+         (decoder or ensemble) made of their features, and white-box inversion of a part of them where that recovers more.</p>\n{scale}{designs}{file}</section>\n"
     ))
 }
 

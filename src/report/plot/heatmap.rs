@@ -212,7 +212,7 @@ fn colour_bar(scene: &mut Scene, range: Range, (left, right): (f64, f64), top: f
         scene.line((x, top + 10.0), (x, top + 14.0), 1.0, GREY);
         let text = fixed(tick, decimals);
         let half = font::width(&text, SMALL, false) / 2.0;
-        let at = (x.clamp(left + half, right - half), top + 24.0);
+        let at = (x.max(left + half).min(right - half), top + 24.0);
         scene.text(Label::new(at, text, SMALL, GREY, Align::Centre));
     }
 }

@@ -57,7 +57,7 @@ pub struct Picture {
 pub struct Sample {
     /// Id of the design whose features it was made from.
     pub design: String,
-    /// What made it, such as `trained decoder, quick protocol`.
+    /// What made it, such as `trained attack, quick protocol`.
     pub attack: String,
     /// The pictures.
     pub pair: GalleryPair,
