@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Attacker;
 use crate::estimate::{
     DecoderAttack, EnsembleAttack, Estimate, EstimateError, Estimator, Gallery, InversionAttack, KernelAttack,
-    Laboratory, LinearAttack, Reconstructions, Request, ShadowAttack, Watch, found_out, mean_psnr_of,
+    Laboratory, LinearAttack, Reconstructions, Request, ShadowAttack, Watch, found_out, mean_psnr_of, validation_psnr,
 };
 use crate::export::Claim;
 use crate::identify::secrecy_bits;
@@ -72,6 +72,11 @@ impl Attack {
             Self::SecretChannels => "decoder, channels to be found out",
             Self::Shadow => "shadow of the local net, no pairs",
         }
+    }
+
+    /// Whether an ensemble counts it in.
+    pub fn is_member(self) -> bool {
+        !matches!(self, Self::Ensemble | Self::Inversion) && !self.lacks_pairs()
     }
 
     /// Whether it starts with less than the pairs: then it says nothing of how well an attack was trained that has them.
@@ -160,7 +165,7 @@ pub struct Finding {
 
 impl Finding {
     /// The finding of `attack` from its rows; `None` where it yielded none.
-    fn new(attack: Attack, estimate: Estimate, laboratory: &Laboratory, inverted: usize) -> Option<Self> {
+    fn new(attack: Attack, estimate: Estimate, on_inverted: Option<f64>) -> Option<Self> {
         // Their rows have names of their own.
         let named = |metric: Metric| match attack {
             Attack::Linear => metric.of(&Metric::LINEAR).unwrap_or(metric),
@@ -172,7 +177,6 @@ impl Finding {
         let figure = |metric| row(metric).map(|row| Figure { value: row.value, std_error: row.std_error });
         let extended = |metric: Metric| row(metric.extended()?).map(|row| row.value);
         let mean = row(Metric::PsnrMean)?;
-        let reconstructions = estimate.reconstructions.as_ref();
         Some(Self {
             attack,
             images: mean.n,
@@ -182,7 +186,7 @@ impl Finding {
             psnr_pooled: row(Metric::PsnrPooled)?.value,
             psnr_worst_class: figure(Metric::PsnrWorstClass),
             ssim_mean: figure(Metric::SsimMean)?,
-            psnr_on_inverted: reconstructions.and_then(|images| mean_psnr_of(laboratory, &images.scored, inverted)),
+            psnr_on_inverted: on_inverted,
             extended: [Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean].map(extended),
             converged: row(Metric::AttackConverged).map(|row| row.value > 0.5),
             remark: None,
@@ -198,7 +202,8 @@ impl Finding {
             let gains = members.iter().filter_map(|member| Some(member.extended[figure]? - values(member)[figure]));
             gains.max_by(f64::total_cmp)
         };
-        [0, 1, 2].map(|figure| gain(figure).map(|gain| values(self)[figure] + gain.max(0.0)))
+        let extended = |figure: usize| gain(figure).map(|gain| values(self)[figure] + gain.max(0.0));
+        [extended(0), extended(1), extended(2).map(|ssim| ssim.min(1.0))]
     }
 
     /// Whether it came to its end, in words.
@@ -250,9 +255,10 @@ pub fn run(
     let deep = Protocol { decoder: effort.decoder, attack: effort.training, ..base };
     let inverted = effort.inverted.min(laboratory.parts().evaluation.len());
     let mut findings = Vec::new();
-    // Of the attacks with pairs, each with its mean: what the ensemble sums up, and the best of which the inversion starts from.
-    let mut members: Vec<(f64, Reconstructions)> = Vec::new();
-    let mut snapshots: Vec<Reconstructions> = Vec::new();
+    // What the ensemble sums up.
+    let mut members: Vec<Reconstructions> = Vec::new();
+    // What serves validation images best, and how well: from there the inversion starts.
+    let mut best: Option<(f64, Reconstructions)> = None;
     for &attack in attacks {
         let mut remark = None;
         let mut estimate = match attack {
@@ -265,13 +271,14 @@ pub fn run(
                 DecoderAttack::new(laboratory).estimate(&request(protocol), watch)?
             }
             Attack::Ensemble => {
-                let members = members.iter().map(|(_, images)| images).chain(&snapshots);
+                let members = std::mem::take(&mut members);
+                let members = members.iter().chain(best.as_ref().map(|(_, images)| images));
                 EnsembleAttack::new(laboratory, members).estimate(&request(deep), watch)?
             }
             Attack::Inversion => {
                 let protocol = Protocol { scored_images: Some(inverted), ..base };
-                let start = members.iter().max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, images)| images);
-                InversionAttack::new(laboratory, effort.descent, start).estimate(&request(protocol), watch)?
+                let start = best.take().map(|(_, images)| images);
+                InversionAttack::new(laboratory, effort.descent, start.as_ref()).estimate(&request(protocol), watch)?
             }
             Attack::SecretChannels => {
                 let Some(guess) = laboratory.guess_channels(design)? else {
@@ -288,15 +295,21 @@ pub fn run(
             }
             Attack::Shadow => ShadowAttack::new(laboratory).estimate(&request(base), watch)?,
         };
-        let (reconstructions, earlier) = (estimate.reconstructions.clone(), std::mem::take(&mut estimate.snapshots));
-        let Some(finding) = Finding::new(attack, estimate, laboratory, inverted) else {
+        let images = estimate.reconstructions.take();
+        let on_inverted = images.as_ref().and_then(|images| mean_psnr_of(laboratory, &images.scored, inverted));
+        members.append(&mut estimate.snapshots);
+        let Some(finding) = Finding::new(attack, estimate, on_inverted) else {
             continue;
         };
         let extended = if attack == Attack::Ensemble { finding.as_its_members(&findings) } else { finding.extended };
         let finding = Finding { remark, extended, ..finding };
-        if let Some(images) = reconstructions.filter(|_| attack != Attack::Inversion && !attack.lacks_pairs()) {
-            members.push((finding.psnr_mean.value, images));
-            snapshots.extend(earlier);
+        if let Some(images) = images.filter(|_| attack == Attack::Ensemble || attack.is_member()) {
+            let mean = validation_psnr(laboratory, &images).unwrap_or(f64::NEG_INFINITY);
+            let beaten = match &best {
+                Some((most, _)) if *most >= mean => Some(images),
+                _ => best.replace((mean, images)).map(|(_, images)| images),
+            };
+            members.extend(beaten);
         }
         findings.push(finding);
     }
@@ -392,6 +405,20 @@ mod tests {
             seconds: 1.0,
             gallery: None,
         }
+    }
+
+    #[test]
+    fn an_ensemble_is_extended_by_the_most_that_a_member_gains() {
+        let members = [
+            finding(Attack::Kernel, 16.0, None),
+            finding(Attack::StrongDecoder, 15.0, Some(15.25)),
+            finding(Attack::PerceptualDecoder, 14.0, Some(14.5)),
+        ];
+        let mut ensemble = finding(Attack::Ensemble, 17.0, None);
+        assert_eq!(ensemble.as_its_members(&members), [Some(17.5), None, None]);
+        assert_eq!(ensemble.as_its_members(&members[..1]), [None; 3], "nothing is known of longer training");
+        ensemble.extended = ensemble.as_its_members(&members);
+        assert_eq!(ensemble.reached(Metric::PsnrMean, &members), Some(17.5));
     }
 
     fn claim(upper: f64, limit: f64) -> Claim {

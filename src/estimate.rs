@@ -26,7 +26,7 @@ use crate::space::{ChannelChoice, Design};
 pub use accuracy::CloudAccuracy;
 pub use attack::{
     AttackLadder, DecoderAttack, EnsembleAttack, InversionAttack, KernelAttack, LinearAttack, ShadowAttack, found_out,
-    mean_psnr_of,
+    mean_psnr_of, validation_psnr,
 };
 pub use gallery::{Gallery, GalleryImage};
 pub use laboratory::{Floors, Laboratory};

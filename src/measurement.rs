@@ -173,6 +173,8 @@ named_enum! {
         KernelPsnrMean = "kernel_psnr_mean",
         /// 95th percentile over images of the kernel attack's PSNR, dB.
         KernelPsnrP95 = "kernel_psnr_p95",
+        /// Upper confidence limit of that, whatever its distribution, dB.
+        KernelPsnrP95Upper = "kernel_psnr_p95_upper",
         /// Largest PSNR of any image that the kernel attack reaches, dB.
         KernelPsnrMax = "kernel_psnr_max",
         /// PSNR of the kernel attack's mean squared error pooled over images, dB.
@@ -399,9 +401,10 @@ impl Metric {
     ];
 
     /// Figures of the decoder, each with the kernel attack's name of it.
-    pub const KERNEL: [(Self, Self); 6] = [
+    pub const KERNEL: [(Self, Self); 7] = [
         (Self::PsnrMean, Self::KernelPsnrMean),
         (Self::PsnrP95, Self::KernelPsnrP95),
+        (Self::PsnrP95Upper, Self::KernelPsnrP95Upper),
         (Self::PsnrMax, Self::KernelPsnrMax),
         (Self::PsnrPooled, Self::KernelPsnrPooled),
         (Self::PsnrWorstClass, Self::KernelPsnrWorstClass),

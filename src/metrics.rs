@@ -26,7 +26,6 @@ mod summary;
 pub use estimate::{Estimate, accuracy, student_t_quantile};
 pub use floor::Floor;
 pub use images::Images;
-pub(crate) use psnr::SMALLEST_MSE;
 pub use psnr::{MAX_PSNR, mean_squared_errors, pooled_psnr, psnr, psnr_from_mse};
 pub use ssim::ssim;
 pub use summary::{Summary, quantile, quantile_upper};

@@ -26,8 +26,8 @@ pub use channel_map::{ChannelFigures, ChannelMap};
 /// Name of the record's file in the study's folder.
 pub const RECORD_FILE: &str = "conclusion.json";
 
-/// Version of the record's layout.
-pub const RECORD_VERSION: u32 = 2;
+/// Version of the record: of its layout, and of what its claims count. Those of version 2 know no ensemble of attacks.
+pub const RECORD_VERSION: u32 = 3;
 
 /// Where a design stands with the budgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

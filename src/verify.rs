@@ -178,8 +178,10 @@ fn weaknesses<'a>(
 ) -> Vec<String> {
     /// What must be learnt at least beyond the mean image.
     const SLACK_DB: f64 = 0.5;
-    /// A draw is no loss.
-    const LINEAR_SLACK: [f64; 2] = [0.05, 0.005];
+    /// A draw is no loss; of SSIM.
+    const SLACK: [f64; 2] = [0.05, 0.005];
+    /// Few pairs serve kernel ridge better than a decoder, which learns from as many; it must not be far behind, dB.
+    const KERNEL_SLACK: f64 = 1.0;
     let mut found = Vec::new();
     for row in earlier {
         // More data and longer training never make an honest attack weaker.
@@ -196,7 +198,7 @@ fn weaknesses<'a>(
     let largest =
         |metric: Metric| own.iter().filter(|row| row.metric == metric).map(|row| row.value).max_by(f64::total_cmp);
     for trained in [Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean] {
-        let slack = LINEAR_SLACK[usize::from(trained == Metric::SsimMean)];
+        let slack = SLACK[usize::from(trained == Metric::SsimMean)];
         if let (Some(decoder), Some(map)) = (largest(trained), trained.of(&Metric::LINEAR).and_then(largest))
             && decoder + slack < map
         {
@@ -206,14 +208,20 @@ fn weaknesses<'a>(
             ));
         }
     }
-    // A decoder that never got going and a design that leaks nothing look alike; only the former is likely.
-    if let Some(mean) = verdict.figure(Metric::PsnrMean)
-        && mean.value < floor + SLACK_DB
+    if let (Some(decoder), Some(kernel)) = (largest(Metric::PsnrMean), largest(Metric::KernelPsnrMean))
+        && decoder + KERNEL_SLACK < kernel
     {
         found.push(format!(
-            "the decoder recovers {:.2} dB where the mean image has {floor:.2} dB: it may not have learnt at all, which looks like privacy: \
-             nothing can be claimed, keep more channels or allow more effort",
-            mean.value
+            "the decoder recovers {decoder:.2} dB where kernel ridge regression recovers {kernel:.2} dB: the attack is under-trained"
+        ));
+    }
+    // A decoder that never got going and a design that leaks nothing look alike; only the former is likely.
+    if let Some(decoder) = largest(Metric::PsnrMean)
+        && decoder < floor + SLACK_DB
+    {
+        found.push(format!(
+            "the decoder recovers {decoder:.2} dB where the mean image has {floor:.2} dB: it may not have learnt at all, which looks \
+             like privacy: nothing can be claimed, keep more channels or allow more effort"
         ));
     }
     found
@@ -256,8 +264,8 @@ fn judge(
     metrics.sort_unstable();
     metrics.dedup();
     metrics.retain(|m| {
-        !matches!(m, Metric::PsnrP95Upper | Metric::EnsemblePsnrP95Upper | Metric::AttackConverged)
-            && !Metric::ALL.iter().any(|of| of.extended() == Some(*m))
+        let is_upper = [Metric::PsnrP95Upper, Metric::KernelPsnrP95Upper, Metric::EnsemblePsnrP95Upper].contains(m);
+        !(is_upper || *m == Metric::AttackConverged) && !Metric::ALL.iter().any(|of| of.extended() == Some(*m))
     });
     let mut figures = Vec::new();
     for metric in metrics {
@@ -294,10 +302,10 @@ fn figure(
     let of = |metric: Metric| rows.iter().filter(move |row| row.metric == metric);
     let strongest = |metric: Metric| of(metric).max_by(|a, b| a.value.total_cmp(&b.value));
     let largest = |metric: Metric| strongest(metric).map(|row| row.value);
-    let by = |attack: &[(Metric, Metric)]| metric.of(attack).and_then(strongest);
     let decoder = strongest(metric)?;
     // Longer training of the decoder, and inversion, which starts from the ensemble, add to what leads of the two.
-    let trained = by(&Metric::ENSEMBLE).filter(|ensemble| ensemble.value > decoder.value).unwrap_or(decoder);
+    let ensemble = metric.of(&Metric::ENSEMBLE);
+    let trained = ensemble.and_then(strongest).filter(|ensemble| ensemble.value > decoder.value).unwrap_or(decoder);
     // An argument outside (0, 1) can't be: the error rate comes from a validated confidence.
     let student = |n: u64| student_t_quantile(1.0 - error_rate, (n.max(2) - 1) as f64).unwrap_or(f64::INFINITY);
     // What inversion gains, and at most gains; a loss counts as none.
@@ -305,18 +313,26 @@ fn figure(
     let mut gains =
         gain.map_or([0.0; 2], |row| [row.value.max(0.0), (row.value + student(row.n) * row.std_error).max(0.0)]);
     let mut inverted = f64::NEG_INFINITY;
-    if metric == Metric::PsnrP95 {
+    if matches!(metric, Metric::PsnrP95 | Metric::PsnrMax) {
         // A mean gain says little of a tail: those that gain most may be the tail.
         gains[1] = gains[1].max(largest(Metric::InversionGainMax).unwrap_or(0.0));
         inverted = largest(Metric::InversionPsnrP95).unwrap_or(inverted);
     }
-    let kernel = by(&Metric::KERNEL);
+    let closed = [&Metric::LINEAR[..], &Metric::KERNEL].into_iter().filter_map(|names| strongest(metric.of(names)?));
+    let closed = closed.max_by(|a, b| a.value.total_cmp(&b.value));
     let value = match metric {
         Metric::Accuracy => of(metric).map(|row| row.value).sum::<f64>() / of(metric).count() as f64,
-        _ => (trained.value + gains[0]).max(kernel.map_or(inverted, |row| row.value)).max(inverted),
+        _ => (trained.value + gains[0]).max(closed.map_or(inverted, |row| row.value)).max(inverted),
     };
-    let lead = trained.value - decoder.value;
-    let extended = metric.extended().and_then(largest).map(|extended| (extended + lead + gains[0]).max(value));
+    // Of each seed, for its own ensemble: the seed that is extended furthest need not be the one that leads.
+    let lead = |seed: u64| {
+        let figure = |metric| of(metric).find(|row| row.seed == seed).map(|row| row.value);
+        ensemble.and_then(figure).zip(figure(metric)).map_or(0.0, |(ensemble, decoder)| (ensemble - decoder).max(0.0))
+    };
+    let extended = metric.extended().and_then(|name| {
+        let most = of(name).map(|row| row.value + lead(row.seed)).max_by(f64::total_cmp)?;
+        Some((most + gains[0]).max(value))
+    });
     let margin = match metric {
         Metric::PsnrP95 => {
             let uppers = [Metric::PsnrP95Upper, Metric::EnsemblePsnrP95Upper].into_iter().filter_map(largest);
@@ -325,9 +341,13 @@ fn figure(
         _ => Some(student(trained.n) * trained.std_error),
     };
     let margin = margin.map(|margin| margin + gains[1] - gains[0]);
-    // An attack that leads has a margin of its own; of a tail by as many of its standard errors.
-    let margin = match kernel.filter(|row| row.value > trained.value + gains[0]) {
-        Some(row) => margin.map(|margin| margin.max(student(row.n) * row.std_error)),
+    // An attack that leads has a margin of its own.
+    let margin = match closed.filter(|row| row.value > trained.value + gains[0]) {
+        Some(row) => {
+            let tail = largest(Metric::KernelPsnrP95Upper).filter(|_| metric == Metric::PsnrP95);
+            let own = tail.map_or(student(row.n) * row.std_error, |upper| upper - row.value);
+            margin.map(|margin| margin.max(own))
+        }
         None => margin,
     };
     // What an attack that was cut short recovered is a lower bound, whatever is added to it.
@@ -464,6 +484,46 @@ mod tests {
         let led = mean(&[ensemble, row(Metric::KernelPsnrMean, 21.0, 0.1, 1000)]);
         assert_eq!((led.value, led.extended), (21.0, Some(21.25)));
         assert!(mean(&[row(Metric::EnsemblePsnrMean, 19.0, 0.1, 1000)]) == mean(&[]));
+    }
+
+    #[test]
+    fn each_seed_is_extended_with_its_own_ensemble() {
+        let seed = |seed, decoder, extended, ensemble| {
+            let values = [
+                (Metric::PsnrMean, decoder),
+                (Metric::PsnrMeanExtended, extended),
+                (Metric::EnsemblePsnrMean, ensemble),
+            ];
+            values.map(|(metric, value)| Measurement { seed, ..row(metric, value, 0.1, 1000) })
+        };
+        let rows = [seed(1, 20.0, 20.25, 20.25), seed(2, 19.5, 20.0, 20.5)].concat();
+        let found = figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, None, 0.05).unwrap();
+        assert_eq!((found.value, found.extended), (20.5, Some(21.0)));
+    }
+
+    #[test]
+    fn a_decoder_that_learnt_nothing_is_told_by_its_own_figures() {
+        let candidate = |decoder, kernel| {
+            let rows = [
+                row(Metric::PsnrMean, decoder, 0.1, 1000),
+                row(Metric::LinearPsnrMean, 10.0, 0.1, 1000),
+                row(Metric::KernelPsnrMean, kernel, 0.1, 1000),
+                row(Metric::EnsemblePsnrMean, kernel + 0.1, 0.1, 1000),
+            ];
+            let verdict = Verdict {
+                design: "conv3_1-4-0011aabb".parse().unwrap(),
+                holds: true,
+                converged: true,
+                objections: Vec::new(),
+                figures: vec![figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, None, 0.05).unwrap()],
+                fidelity: Fidelity::QuickVerification,
+                seeds: vec![1],
+            };
+            weaknesses(&verdict, &rows.iter().collect::<Vec<_>>(), 10.9, std::iter::empty()).len()
+        };
+        assert_eq!(candidate(11.0, 15.0), 2, "behind kernel ridge and at the floor");
+        assert_eq!(candidate(14.0, 15.5), 1);
+        assert_eq!(candidate(14.6, 15.0), 0);
     }
 
     #[test]

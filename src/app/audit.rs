@@ -204,6 +204,8 @@ fn command() -> String {
 }
 
 fn attacks(wanted: &[AttackArg]) -> Vec<Attack> {
+    /// What an ensemble is of where it is told of fewer than two.
+    const MEMBERS: [Attack; 3] = [Attack::Linear, Attack::Kernel, Attack::StrongDecoder];
     let of = |arg| match arg {
         AttackArg::Linear => Attack::Linear,
         AttackArg::Kernel => Attack::Kernel,
@@ -216,8 +218,12 @@ fn attacks(wanted: &[AttackArg]) -> Vec<Attack> {
         AttackArg::Shadow => Attack::Shadow,
     };
     let wanted: Vec<Attack> = wanted.iter().copied().map(of).collect();
-    // Always in this order: the inversion starts from what the decoders found.
-    Attack::ALL.into_iter().filter(|attack| wanted.is_empty() || wanted.contains(attack)).collect()
+    // An ensemble is one of several.
+    let few = wanted.contains(&Attack::Ensemble)
+        && Attack::ALL.iter().filter(|attack| attack.is_member() && wanted.contains(attack)).count() < 2;
+    let runs = |attack: &Attack| wanted.is_empty() || wanted.contains(attack) || few && MEMBERS.contains(attack);
+    // Always in this order: the inversion starts from what the others found.
+    Attack::ALL.into_iter().filter(runs).collect()
 }
 
 /// A package's or a study's design.

@@ -207,8 +207,8 @@ pub(super) fn text(record: &Record, report: &Path) -> String {
         }
     }
     let figure = |metric| record.chosen_verdict().and_then(|verdict| verdict.figure(metric)).map(|f| f.value);
-    for (attack, names) in [("a local linear map", Metric::LINEAR), ("kernel ridge regression", Metric::KERNEL)] {
-        let of = |metric: Metric| metric.of(&names).and_then(figure);
+    for (attack, names) in [("a local linear map", &Metric::LINEAR[..]), ("kernel ridge regression", &Metric::KERNEL)] {
+        let of = |metric: Metric| metric.of(names).and_then(figure);
         if let (Some(mean), Some(p95)) = (of(Metric::PsnrMean), of(Metric::PsnrP95)) {
             line(format!("  without training: {attack} recovers {mean:.2} dB in the mean, p95 {p95:.2} dB"));
         }

@@ -173,7 +173,7 @@ pub enum AttackArg {
     Strong,
     /// A deep decoder for absolute error and structural similarity
     Perceptual,
-    /// A weighted sum of what those of the above reconstruct that run (linear, kernel, strong, perceptual: two at least)
+    /// A weighted sum of what those of the above reconstruct that run; of linear, kernel and strong where it is alone
     Ensemble,
     /// White-box gradient descent on the image
     Inversion,

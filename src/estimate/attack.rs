@@ -21,6 +21,6 @@ pub use inversion::InversionAttack;
 pub use kernel::KernelAttack;
 pub use ladder::{AttackLadder, found_out};
 pub use linear::LinearAttack;
-pub use scores::mean_psnr_of;
 pub(super) use scores::{Scores, mean_psnr};
+pub use scores::{mean_psnr_of, validation_psnr};
 pub use shadow::ShadowAttack;

@@ -7,8 +7,7 @@ use super::{Estimate, Images, MetricsError};
 /// PSNR of a perfect reconstruction, dB: mean squared errors below 1e-10 count as 1e-10.
 pub const MAX_PSNR: f64 = 100.0;
 
-/// Smaller mean squared errors count as this.
-pub(crate) const SMALLEST_MSE: f64 = 1e-10;
+const SMALLEST_MSE: f64 = 1e-10;
 
 /// PSNR in dB of a mean squared error of images whose peak is 1; NaN for NaN.
 pub fn psnr_from_mse(mse: f64) -> f64 {

@@ -72,8 +72,8 @@ pub(super) fn threat(record: &Record) -> view::Threat {
                 p.images[2]
             )),
             Some(
-                "in both: the ensemble of these three, a weighted sum of their reconstructions whose weights serve validation images best; \
-                 where it leads, the decoder's figures are raised to its"
+                "in both: the ensemble of these, a weighted sum of their reconstructions whose weights serve validation images best; where \
+                 it leads, its figures count, extended by what longer training gains the decoder"
                     .to_owned(),
             ),
             inverted.filter(|_| attacker.knows_local_net).map(|inversion| {

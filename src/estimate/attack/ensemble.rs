@@ -13,7 +13,13 @@ use crate::estimate::attack::scores::{Scores, content};
 use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
-use crate::metrics::{Images, SMALLEST_MSE};
+use crate::metrics::Images;
+
+/// Fewer validation images settle no weights: then the sum is the best member alone.
+const FEWEST: usize = 20;
+
+/// An image with a smaller error counts as recovered: one that a member hits exactly, as a black one, must not forbid all others.
+const RECOVERED: f64 = 1e-7;
 
 /// Steps of the search for weights; each is a weighted least-squares problem.
 const STEPS: usize = 30;
@@ -41,9 +47,44 @@ impl Products {
     fn error(&self, weights: &Col<f64>) -> f64 {
         let size = weights.nrows();
         let difference = Col::from_fn(size + 1, |at| if at < size { weights[at] } else { -1.0 });
-        let error: f64 = difference.transpose() * &self.0 * &difference;
-        error.max(SMALLEST_MSE)
+        difference.transpose() * &self.0 * &difference
     }
+}
+
+/// An error that counts as no smaller than [`RECOVERED`]; NaN for NaN.
+fn floored(error: f64) -> f64 {
+    if error < RECOVERED { RECOVERED } else { error }
+}
+
+/// Weights with the least sum of squared errors, each image's times its `weight`; `None` where that can't be solved.
+fn least_squares(products: &[Products], weight: impl Fn(&Products) -> f64) -> Option<Col<f64>> {
+    let size = products.first()?.0.nrows() - 1;
+    let mut sum = Mat::<f64>::zeros(size + 1, size + 1);
+    products.iter().for_each(|product| sum += Scale(weight(product)) * &product.0);
+    let jitter = JITTER * (0..size).map(|at| sum[(at, at)]).sum::<f64>() / size as f64;
+    (0..size).for_each(|at| sum[(at, at)] += jitter);
+    let factor = Llt::new(sum.submatrix(0, 0, size, size), Side::Lower).ok()?;
+    Some(factor.solve(sum.col(size).subrows(0, size)))
+}
+
+/// Goes on from `weights` while `mean_log`, the mean logarithm of the images' errors, falls. The logarithm lies below its tangent: least
+/// squares with each image weighted by the inverse of its error never lose (majorisation: Hunter and Lange 2004).
+fn descend(products: &[Products], mut weights: Col<f64>, mean_log: &dyn Fn(&Col<f64>) -> f64) -> Col<f64> {
+    let mut least = mean_log(&weights);
+    for _ in 0..STEPS {
+        // Where nothing is left to be gained, nothing is to be held.
+        let weight = |product: &Products| {
+            let error = product.error(&weights);
+            if error < RECOVERED { 0.0 } else { 1.0 / error }
+        };
+        let Some(next) = least_squares(products, weight) else { break };
+        let found = mean_log(&next);
+        if found.is_nan() || found >= least - 1e-6 {
+            break;
+        }
+        (weights, least) = (next, found);
+    }
+    weights
 }
 
 /// Weights of the attacks' reconstructions, and the constant, which is the last.
@@ -51,31 +92,23 @@ impl Products {
 struct Weights(Vec<f64>);
 
 impl Weights {
-    /// Those that maximise the mean over images of the PSNR; `None` where that can't be solved. `members` and `truth` are of the same
-    /// images.
+    /// Those that maximise the mean over images of the PSNR. `members` and `truth` are of the same images.
     fn fit(members: &[Images<'_>], truth: &Images<'_>) -> Option<Self> {
         let products: Vec<Products> =
             (0..truth.count()).into_par_iter().map(|image| Products::of(members, truth, image)).collect();
         let size = members.len() + 1;
         let alone = |member: usize| Col::from_fn(size, |at| if at == member { 1.0 } else { 0.0 });
-        let mean_log = |weights: &Col<f64>| products.iter().map(|p| p.error(weights).ln()).sum::<f64>();
-        let mut weights = (0..members.len()).map(alone).min_by(|a, b| mean_log(a).total_cmp(&mean_log(b)))?;
-        let mut least = mean_log(&weights);
-        // The logarithm lies below its tangent: least squares with each image weighted by the inverse of its error never lose
-        // (majorisation, as Hunter and Lange 2004 have it).
-        for _ in 0..STEPS {
-            let mut sum = Mat::<f64>::zeros(size + 1, size + 1);
-            products.iter().for_each(|product| sum += Scale(1.0 / product.error(&weights)) * &product.0);
-            let jitter = JITTER * (0..size).map(|at| sum[(at, at)]).sum::<f64>() / size as f64;
-            (0..size).for_each(|at| sum[(at, at)] += jitter);
-            let next: Col<f64> =
-                Llt::new(sum.submatrix(0, 0, size, size), Side::Lower).ok()?.solve(sum.col(size).subrows(0, size));
-            let found = mean_log(&next);
-            if found >= least - 1e-6 * products.len() as f64 {
-                break;
-            }
-            (weights, least) = (next, found);
+        let mean_log = |weights: &Col<f64>| {
+            let logs = products.iter().map(|product| floored(product.error(weights)).ln());
+            logs.sum::<f64>() / products.len() as f64
+        };
+        let mut candidates: Vec<Col<f64>> = (0..members.len()).map(alone).collect();
+        if products.len() >= FEWEST {
+            let best = candidates.iter().min_by(|a, b| mean_log(a).total_cmp(&mean_log(b))).cloned();
+            let pooled = least_squares(&products, |_| 1.0);
+            candidates.extend([best, pooled].into_iter().flatten().map(|start| descend(&products, start, &mean_log)));
         }
+        let weights = candidates.into_iter().min_by(|a, b| mean_log(a).total_cmp(&mean_log(b)))?;
         Some(Self(weights.iter().copied().collect()))
     }
 
@@ -119,15 +152,17 @@ impl Estimator for EnsembleAttack<'_> {
         watch.tell(self.name(), 0.0)?;
         let bench = self.laboratory.bench(request)?;
         let truth = bench.validation_images();
+        // A short training reconstructs only the first validation images, those that are scored.
+        let common = self.members.iter().map(|member| member.validation.len()).min().unwrap_or(0).min(truth.len());
+        let validation: Vec<&[f32]> = self.members.iter().map(|member| &member.validation[..common]).collect();
+        let scored: Vec<&[f32]> = self.members.iter().map(|member| &member.scored[..]).collect();
         let known: Vec<Images<'_>> =
-            self.members.iter().map(|member| content(&member.validation, self.laboratory)).collect::<Result<_, _>>()?;
-        let Some(weights) = Weights::fit(&known, &content(&truth, self.laboratory)?) else {
+            validation.iter().map(|pixels| content(pixels, self.laboratory)).collect::<Result<_, _>>()?;
+        let Some(weights) = Weights::fit(&known, &content(&truth[..common], self.laboratory)?) else {
             return Ok(Estimate::default());
         };
-        let sum = |of: fn(&Reconstructions) -> &[f32]| {
-            weights.apply(&self.members.iter().map(|member| of(member)).collect::<Vec<_>>())
-        };
-        let reconstructions = Reconstructions { scored: sum(|m| &m.scored), validation: sum(|m| &m.validation) };
+        let reconstructions =
+            Reconstructions { scored: weights.apply(&scored), validation: weights.apply(&validation) };
         watch.tell(self.name(), 0.8)?;
         let originals = bench.scored_images();
         let scores = Scores::new(&reconstructions.scored, &originals, self.laboratory)?;
@@ -195,6 +230,30 @@ mod tests {
             let found = mean_psnr(&weights.apply(&[&good, other]), &truth);
             assert!(found >= alone - 1e-6, "{found} dB of {alone} by {weights:?}");
         }
+    }
+
+    #[test]
+    fn an_image_that_one_member_hits_exactly_forbids_no_others() {
+        let mut truth = truth();
+        let image = 6 * 6 * 3;
+        let mut members = [2, 3].map(|seed| added(&truth, 0.2, &noise(seed, truth.len())));
+        truth[..image].fill(0.0);
+        members[0][..image].fill(-0.01);
+        members[1][..image].fill(0.02);
+        let found = mean_psnr(&fit(&[&members[0], &members[1]], &truth).apply(&[&members[0], &members[1]]), &truth);
+        let halves = mean_psnr(&Weights(vec![0.5, 0.5, 0.0]).apply(&[&members[0], &members[1]]), &truth);
+        assert!(found > halves - 0.1, "{found} {halves}");
+    }
+
+    #[test]
+    fn few_images_settle_no_weights() {
+        let truth = truth();
+        let members = [(0.2, 2), (0.3, 3)].map(|(by, seed)| added(&truth, by, &noise(seed, truth.len())));
+        let shape = [FEWEST - 1, 6, 6, 3];
+        let few = |pixels: &[f32]| pixels[..shape.iter().product()].to_vec();
+        let [a, b, x] = [few(&members[0]), few(&members[1]), few(&truth)];
+        let images = |pixels| Images::new(pixels, shape).unwrap();
+        assert_eq!(Weights::fit(&[images(&b), images(&a)], &images(&x)), Some(Weights(vec![0.0, 1.0, 0.0])));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //!
 //! TV is the mean of the absolute differences between neighbouring pixels (Mahendran and Vedaldi, *Understanding deep image
 //! representations by inverting them*, 2015; He et al. 2019, from grey and without the last term). Few features leave most of an
-//! image open, and total variation is a poor guess at the rest: the last term ties the image to the decoder's reconstruction d,
+//! image open, and total variation is a poor guess at the rest: the last term ties the image to another attack's reconstruction d,
 //! as closely as its mean squared error v on validation images says that it can be trusted. At conv2_1 with 4 channels of
 //! Fashion-MNIST the decoder has 26.5 dB, inversion from the decoder's output without that term 20.5 dB, with it 30.7 dB.
 //!
@@ -38,7 +38,7 @@ use crate::measurement::Metric;
 use crate::nn::{Inverse, NnError};
 use crate::protocol::{Descent, Schedule};
 
-/// What a schedule may begin with: from the decoder's reconstruction where there is an anchor, and from grey.
+/// What a schedule may begin with: from another attack's reconstruction where there is an anchor, and from grey.
 const STARTS: [(Prior, Rule); 7] = [
     (Prior { variation: 0.02, anchor: Some(1e-1) }, Rule::BarzilaiBorwein),
     (Prior { variation: 0.02, anchor: Some(1e-2) }, Rule::BarzilaiBorwein),
@@ -63,12 +63,12 @@ const FLAT_DB: f64 = 0.1;
 pub struct InversionAttack<'a> {
     laboratory: &'a Laboratory,
     descent: Descent,
-    /// A decoder's reconstructions, to start from and to hold on to, beside grey.
+    /// Another attack's reconstructions, to start from and to hold on to, beside grey.
     start: Option<&'a Reconstructions>,
 }
 
 impl<'a> InversionAttack<'a> {
-    /// An attack on `laboratory`'s images and features; `start` are a decoder's reconstructions.
+    /// An attack on `laboratory`'s images and features; `start` are another attack's reconstructions.
     pub fn new(laboratory: &'a Laboratory, descent: Descent, start: Option<&'a Reconstructions>) -> Self {
         Self { laboratory, descent, start }
     }
@@ -107,7 +107,7 @@ fn failed(request: &Request<'_>, source: NnError) -> EstimateError {
 struct Route {
     /// The cycles that led to the best reconstructions; none where no descent improved on its start.
     cycles: Vec<Cycle>,
-    /// Whether they begin with the decoder's reconstructions.
+    /// Whether they begin with the other attack's reconstructions.
     anchored: bool,
     /// Mean PSNR of the start and after each cycle that was tried.
     curve: LearningCurve,
@@ -264,7 +264,7 @@ impl Estimator for InversionAttack<'_> {
             descender.descend(&mut scored, &unknown, cycle, &tell).map_err(halted)?;
             done += cycle.steps;
         }
-        // A descent that gains nothing on the decoder has ended, too; one that gains nothing on grey is stuck there.
+        // A descent that gains nothing on another attack has ended, too; one that gains nothing on grey is stuck there.
         let curve = &route.curve;
         let ended = curve.is_flat() && self.start.is_some();
         let left = curve.left_to_gain().or_else(|| ended.then_some(0.0));

@@ -13,7 +13,7 @@ use crate::space::ChannelChoice;
 /// Runs the attacks one after the other.
 ///
 /// Each has rows of its own: `psnr_mean` and the like are the decoder's, `linear_psnr_mean` and `kernel_psnr_mean` and the like
-/// those of the attacks in closed form, `ensemble_psnr_mean` and the like those of the weighted sum of all three,
+/// those of the attacks in closed form, `ensemble_psnr_mean` and the like those of the weighted sum of all of them,
 /// `inversion_gain_mean` and the like what white-box inversion, which starts there, adds to it. Where figures choose between
 /// designs, in the search, the decoder's are raised to the others', and by what a short inversion of a few images gains: a short
 /// training may lose to them, and a design must not look private by that. Where figures are claims they stand as they are, and
@@ -121,7 +121,17 @@ impl Estimator for AttackLadder<'_> {
         let request = &Request { protocol, guess: guess.as_ref(), ..*request };
         let closed = [self.linear.estimate(request, watch)?, self.kernel.estimate(request, watch)?];
         let mut estimate = self.decoder.estimate(request, watch)?;
-        let members = closed.iter().chain([&estimate]).flat_map(Estimate::all_reconstructions);
+        let perceptual = match request.verifying.is_some_and(|verifying| verifying.ssim) {
+            true => {
+                let protocol = Protocol { refinement: ImageLoss::Perceptual, ..request.protocol };
+                let mut found = self.decoder.estimate(&Request { protocol, ..*request }, watch)?;
+                keep_the_stronger(&mut estimate.measurements, &found.measurements);
+                found.snapshots = Vec::new();
+                found
+            }
+            false => Estimate::default(),
+        };
+        let members = closed.iter().chain([&estimate, &perceptual]).flat_map(Estimate::all_reconstructions);
         let ensemble = EnsembleAttack::new(self.laboratory, members).estimate(request, watch)?;
         estimate.snapshots = Vec::new();
         if let Some(sum) = ensemble.reconstructions {
@@ -131,11 +141,6 @@ impl Estimator for AttackLadder<'_> {
             closed.into_iter().flat_map(|attack| attack.measurements).chain(ensemble.measurements).collect();
         if request.protocol.scored_part == ScoredPart::Validation {
             estimate.measurements.iter_mut().for_each(|row| raise(row, &others));
-        }
-        if request.verifying.is_some_and(|verifying| verifying.ssim) {
-            let protocol = Protocol { refinement: ImageLoss::Perceptual, ..request.protocol };
-            let perceptual = self.decoder.estimate(&Request { protocol, ..*request }, watch)?;
-            aim_at_ssim(&mut estimate.measurements, &perceptual.measurements);
         }
         if let Some(start) = estimate.reconstructions.take() {
             self.invert(request, &start, &mut estimate, watch)?;
@@ -155,16 +160,18 @@ pub fn found_out(channels: &ChannelChoice, guess: &ChannelChoice) -> usize {
     kept.iter().zip(guessed).filter(|(kept, guessed)| kept == guessed).count()
 }
 
-/// Replaces a decoder's SSIM by that of one trained for it; where that did not come to its end, neither did the whole.
-fn aim_at_ssim(rows: &mut [Measurement], perceptual: &[Measurement]) {
+/// Of two decoders each figure of the one that recovers more; where one did not come to its end, neither did the whole.
+fn keep_the_stronger(rows: &mut [Measurement], others: &[Measurement]) {
     for row in rows {
-        let Some(other) = perceptual.iter().find(|other| other.metric == row.metric) else {
+        let Some(other) = others.iter().find(|other| other.metric == row.metric) else {
             continue;
         };
-        match row.metric {
-            Metric::SsimMean | Metric::SsimMeanExtended if other.value > row.value => *row = other.clone(),
-            Metric::AttackConverged if other.value < row.value => *row = other.clone(),
-            _ => {}
+        let counts = match row.metric {
+            Metric::AttackConverged => other.value < row.value,
+            _ => other.value > row.value,
+        };
+        if counts {
+            *row = other.clone();
         }
     }
 }
@@ -214,16 +221,16 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_for_ssim_counts_for_ssim_alone() {
+    fn of_two_decoders_the_stronger_counts_figure_by_figure() {
         let rows = |values: [f64; 4]| {
             let metrics = [Metric::PsnrMean, Metric::SsimMean, Metric::SsimMeanExtended, Metric::AttackConverged];
             metrics.into_iter().zip(values).map(|(metric, value)| row(metric, value)).collect::<Vec<Measurement>>()
         };
         let mut found = rows([20.0, 0.6, 0.62, 1.0]);
-        aim_at_ssim(&mut found, &rows([25.0, 0.7, 0.73, 1.0]));
+        keep_the_stronger(&mut found, &rows([19.0, 0.7, 0.73, 1.0]));
         assert_eq!(found, rows([20.0, 0.7, 0.73, 1.0]));
-        aim_at_ssim(&mut found, &rows([25.0, 0.65, 0.66, 0.0]));
-        assert_eq!(found, rows([20.0, 0.7, 0.73, 0.0]));
+        keep_the_stronger(&mut found, &rows([25.0, 0.65, 0.66, 0.0]));
+        assert_eq!(found, rows([25.0, 0.7, 0.73, 0.0]));
     }
 
     #[test]

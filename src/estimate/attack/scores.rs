@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::estimate::bench::to_unit;
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{EstimateError, Request};
+use crate::estimate::{EstimateError, Reconstructions, Request};
 use crate::measurement::{Measurement, Metric};
 use crate::metrics::{self, Images, MetricsError, Summary};
 
@@ -39,6 +39,13 @@ pub fn mean_psnr_of(laboratory: &Laboratory, reconstructions: &[f32], count: usi
     let pixels = count * set.side() * set.side() * 3;
     let originals = to_unit(set.pixels().get(..pixels)?);
     mean_psnr(reconstructions.get(..pixels)?, &originals, laboratory).ok()
+}
+
+/// Mean PSNR on the validation images, dB: what tells attacks apart without a look at evaluation images; `None` where an attack
+/// reconstructed none.
+pub fn validation_psnr(laboratory: &Laboratory, found: &Reconstructions) -> Option<f64> {
+    let originals = to_unit(laboratory.parts().validation.pixels().get(..found.validation.len())?);
+    mean_psnr(&found.validation, &originals, laboratory).ok()
 }
 
 impl Scores {

@@ -140,10 +140,15 @@ fn features_that_carry_nothing_give_no_attack_anything() {
     let start = decoder.reconstructions.clone();
     let descent = Descent::tried(50, 1);
     let inversion = InversionAttack::new(&laboratory, descent, start.as_ref());
+    let linear = LinearAttack::new(&laboratory).estimate(&request(&dead), &Silent).unwrap();
+    let kernel = KernelAttack::new(&laboratory).estimate(&request(&dead), &Silent).unwrap();
+    let members = [&linear, &kernel, &decoder].into_iter().flat_map(Estimate::all_reconstructions);
+    let ensemble = EnsembleAttack::new(&laboratory, members).estimate(&request(&dead), &Silent).unwrap();
     let found = [
-        mean(&LinearAttack::new(&laboratory).estimate(&request(&dead), &Silent).unwrap(), Metric::LinearPsnrMean),
-        mean(&KernelAttack::new(&laboratory).estimate(&request(&dead), &Silent).unwrap(), Metric::KernelPsnrMean),
+        mean(&linear, Metric::LinearPsnrMean),
+        mean(&kernel, Metric::KernelPsnrMean),
         mean(&decoder, Metric::PsnrMean),
+        mean(&ensemble, Metric::EnsemblePsnrMean),
         mean(&inversion.estimate(&request(&dead), &Silent).unwrap(), Metric::PsnrMean),
     ];
     assert!(found.iter().all(|&psnr| psnr < nothing), "{found:?}, at most {nothing}");
@@ -211,6 +216,22 @@ fn what_is_recovered_of_an_image_depends_on_no_other_evaluation_image() {
 }
 
 #[test]
+fn a_decoder_keeps_what_another_cycle_made_for_the_ensemble() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let design = design(&[1, 5, 9, 30]);
+    let found = |doublings| {
+        let protocol = Protocol { attack: Training { doublings, ..protocol().attack }, ..protocol() };
+        DecoderAttack::new(&laboratory).estimate(&Request { protocol, ..request(&design) }, &Silent).unwrap()
+    };
+    assert!(found(0).snapshots.is_empty());
+    let found = found(2);
+    let (last, [other]) = (found.reconstructions.unwrap(), &found.snapshots[..]) else { panic!("one is kept") };
+    assert!(other.scored.len() == last.scored.len() && other.validation.len() == last.validation.len());
+    assert_ne!(other.scored, last.scored);
+}
+
+#[test]
 fn an_ensemble_loses_to_none_of_its_members_and_is_chosen_on_validation_images_alone() {
     let design = design(&[1, 5, 9, 30]);
     let with = |evaluation: ImageSet| {
@@ -234,6 +255,28 @@ fn an_ensemble_loses_to_none_of_its_members_and_is_chosen_on_validation_images_a
     let some = with(images(Part::Evaluation, 24, 0.9));
     let others = with(images_of(Part::Evaluation, 24, |image| if image < SHARED { 0.9 } else { 2.2 }));
     assert_eq!(some, others);
+}
+
+#[test]
+fn a_search_that_scores_some_validation_images_raises_its_figures_to_the_ensembles() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let design = design(&[1, 5, 9, 30]);
+    let attack = Training { validated: false, ..protocol().attack };
+    let protocol = Protocol {
+        attack,
+        scored_part: ScoredPart::Validation,
+        scored_images: Some(12),
+        inversion: None,
+        ..protocol()
+    };
+    let request = Request { protocol, fidelity: Fidelity::Quick, ..request(&design) };
+    let found = AttackLadder::new(&laboratory, Attacker::default()).estimate(&request, &Silent).unwrap();
+    let kernel = mean(&found, Metric::KernelPsnrMean);
+    let [ensemble, raised] = [Metric::EnsemblePsnrMean, Metric::PsnrMean].map(|metric| mean(&found, metric));
+    assert!(ensemble >= kernel && raised == ensemble, "{raised} {ensemble} {kernel}");
+    let row = found.measurements.iter().find(|row| row.metric == Metric::EnsemblePsnrMean).unwrap();
+    assert_eq!(row.n, 12);
 }
 
 #[test]

@@ -19,7 +19,7 @@ const LONGEST_STEP: f32 = 0.2;
 pub(super) struct Prior {
     /// λ, the weight of total variation.
     pub(super) variation: f32,
-    /// μ, the weight of the distance to the decoder's reconstruction; from grey where there is none, else from that.
+    /// μ, the weight of the distance to another attack's reconstruction; from grey where there is none, else from that.
     pub(super) anchor: Option<f32>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Sought<'a> {
     pub(super) count: usize,
     /// The features that were seen, as the local net gives them.
     pub(super) seen: Vec<f32>,
-    /// The decoder's reconstructions, where there are any.
+    /// Another attack's reconstructions, where there are any.
     pub(super) anchor: Option<&'a [f32]>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Descender {
     pub(super) content: Region,
     /// Whether the attacker's images are all grey, so that a pixel is one unknown and not three.
     pub(super) grey: bool,
-    /// The mean squared error of the decoder's reconstructions on validation images.
+    /// The mean squared error of the other attack's reconstructions on validation images.
     pub(super) error: f32,
 }
 
@@ -144,7 +144,7 @@ impl Stepper {
 }
 
 impl Descender {
-    /// Where a descent begins: from the decoder's reconstructions where `anchored`, else from grey.
+    /// Where a descent begins: from the other attack's reconstructions where `anchored`, else from grey.
     pub(super) fn start(&self, sought: &Sought<'_>, anchored: bool) -> Vec<f32> {
         let mut x = match sought.anchor {
             Some(anchor) if anchored => anchor.to_vec(),
