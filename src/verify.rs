@@ -58,6 +58,9 @@ pub struct Verdict {
     pub design: crate::measurement::DesignId,
     /// Whether every bound holds and every attack converged.
     pub holds: bool,
+    /// Whether a training failed, as for want of time or memory: then nothing is known of the design, and this is no verdict on it.
+    #[serde(skip)]
+    pub failed: bool,
     /// Whether every attack converged on the attacker's validation images.
     pub converged: bool,
     /// Why it does not hold, in words; empty where it holds.
@@ -144,6 +147,9 @@ pub fn verify(
     if verdict.holds && !others.is_empty() {
         evaluations.extend(executor.measure(others, None)?.into_iter().flatten());
         verdict = judged(&evaluations);
+    }
+    if verdict.failed {
+        return Ok(verdict);
     }
     // What an earlier run measured after this is not known yet.
     let known = executor.asked();
@@ -283,6 +289,7 @@ fn judge(
     Verdict {
         design: candidate.id.clone(),
         holds: objections.is_empty(),
+        failed: evaluations.iter().any(|evaluation| matches!(evaluation.outcome, Outcome::Failed { .. })),
         converged,
         objections,
         figures,
@@ -404,6 +411,7 @@ mod tests {
         let verdict = Verdict {
             design: "conv3_1-4-0011aabb".parse().unwrap(),
             holds: true,
+            failed: false,
             converged: true,
             objections: Vec::new(),
             figures: Vec::new(),
@@ -513,6 +521,7 @@ mod tests {
             let verdict = Verdict {
                 design: "conv3_1-4-0011aabb".parse().unwrap(),
                 holds: true,
+                failed: false,
                 converged: true,
                 objections: Vec::new(),
                 figures: vec![figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, None, 0.05).unwrap()],

@@ -133,7 +133,8 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
         let outline = outline(&budget, &admission, Some(floors), provenance.clone());
         let live = LivePage::new(&progress, [dir.clone(), args.folders.reports.clone()], outline, plan);
         live.write();
-        let mut executor = Executor::new(study, &recovered.events, workers, &live, planned, budget.executor.retries);
+        let mut executor = Executor::new(study, &recovered.events, workers, &live, planned, budget.executor.retries)
+            .allowing(setup::measurement_limit(&budget).map(|limit| limit.as_secs_f64()));
         if cluster.is_some() {
             interrupt::leave_time();
         }

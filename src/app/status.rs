@@ -66,6 +66,8 @@ impl Status {
             (Some(_), _) => "running",
             (None, Some(_)) => "concluded",
             (None, None) if self.survey.count(State::is_alive) > 0 => "detached",
+            // Whose jobs may go on.
+            (None, None) if self.survey.silence.is_some() && self.states().values().sum::<usize>() > 0 => "unknown",
             (None, None) => "stopped",
         }
     }
@@ -84,7 +86,17 @@ impl Status {
     fn states(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for task in self.survey.tasks.iter().filter(|task| !task.measured) {
-            let state = task.row.as_ref().map_or_else(|| "not in the queue".to_owned(), |row| row.state.to_string());
+            let state = match (&task.row, &self.survey.silence) {
+                // Why it waits; that others are before it is no news.
+                (Some(row), _)
+                    if row.state == State::Pending && !matches!(row.reason.as_str(), "" | "None" | "Priority") =>
+                {
+                    format!("{} ({})", row.state, row.reason)
+                }
+                (Some(row), _) => row.state.to_string(),
+                (None, Some(_)) => "in a state that is not known".to_owned(),
+                (None, None) => "not in the queue".to_owned(),
+            };
             *counts.entry(state).or_default() += 1;
         }
         counts
@@ -118,6 +130,7 @@ impl Status {
             }
             "concluded" => format!("{}: concluded, `privynet show {}` prints it", self.name, self.name),
             "detached" => format!("{}: nobody drives it, its jobs go on; the same `optimize` picks them up", self.name),
+            "unknown" => format!("{}: nobody drives it here; whether its jobs go on isn't known", self.name),
             _ => format!("{}: stopped; the same `optimize` resumes", self.name),
         }];
         let done: usize = self.done.values().sum();

@@ -15,14 +15,14 @@ use crate::config::Strategy;
     ("The repository's example", "privynet optimize spaces/fashion-mnist-vgg16/budget.yaml"),
     ("Images and studies elsewhere, one object of JSON at the end",
      "privynet optimize my-budget.yaml --data ~/images --results /scratch/results --json"),
-    ("Measure everything anew, two designs at a time", "privynet optimize my-budget.yaml --fresh --jobs 2"),
+    ("Nothing adopted from other studies, two designs at a time", "privynet optimize my-budget.yaml --fresh --jobs 2"),
     ("On a Slurm cluster; Ctrl-C leaves its jobs", "privynet optimize my-budget.yaml --executor slurm --detach"),
 ], "The same command resumes what was interrupted; `privynet watch STUDY` follows it from another terminal.\n\
     Exit codes: 0 verified · 3 no design can be expected to meet the budget · 4 ended without a verified design."))]
 pub struct OptimizeArgs {
     /// The budget file
     pub budget: PathBuf,
-    /// Measure everything anew, even what other studies under --results measured on the same images and weights
+    /// Adopt nothing that other studies under --results measured on the same images and weights; what this one measured stays
     #[arg(long)]
     pub fresh: bool,
     /// Where measurements run; on the cluster where the budget describes one, else here

@@ -46,6 +46,7 @@ impl Search<'_> {
         let mut extra = problem.plan.verification_attempts;
         let mut gain = Gain::prior(&problem.plan);
         let mut verdicts: Vec<Verdict> = Vec::new();
+        let mut attempts = 0;
         // Designs that were put to verification, and the best of those that held.
         let mut judged = BTreeSet::new();
         let mut held: Option<Held> = None;
@@ -56,7 +57,7 @@ impl Search<'_> {
             let admitted: Vec<usize> = (0..forecasts.len())
                 .filter(|i| !judged.contains(i) && (trusted || self.tried.full.contains(i)))
                 .collect();
-            let left = problem.plan.verification_attempts.saturating_sub(verdicts.len());
+            let left = problem.plan.verification_attempts.saturating_sub(attempts);
             if let Some(held) = &held
                 && (left == 0 || !self.may_improve(held, &forecasts, &admitted))
             {
@@ -75,7 +76,7 @@ impl Search<'_> {
                 }
             };
             let spent = problem.seconds.is_some_and(|limit| {
-                !verdicts.is_empty() && executor.asked_seconds() + self.verification_seconds(Some(index)) > limit
+                attempts > 0 && executor.asked_seconds() + self.verification_seconds(Some(index)) > limit
             });
             if let Some(held) = held.filter(|_| spent) {
                 break (Status::Verified, Some(held.index), held.probability, tightest(&verdicts[held.verdict]));
@@ -113,8 +114,15 @@ impl Search<'_> {
                 parts: &parts,
             };
             let verdict = verify::verify(executor, &candidate, &terms, &problem.plan, problem.seed)?;
-            gain.learn(&models, &candidate, &verdict);
             judged.insert(index);
+            attempts += 1;
+            if verdict.failed {
+                let why = verdict.objections.join("; ");
+                warnings
+                    .push(format!("{} could not be verified, so that nothing is known of it: {why}", verdict.design));
+                continue;
+            }
+            gain.learn(&models, &candidate, &verdict);
             let accuracy = verdict.figure(Metric::Accuracy).map_or(0.0, |figure| figure.value);
             if verdict.holds && held.as_ref().is_none_or(|held| accuracy > held.accuracy) {
                 held = Some(Held { index, accuracy, probability, verdict: verdicts.len() });

@@ -111,7 +111,7 @@ impl<'a> Search<'a> {
             }
         }
         // What other studies measured needs no measuring, but a little of this one's own always goes where its bounds are.
-        let own = problem.plan.evaluations.saturating_sub(measured.len()).max(problem.plan.evaluations.div_ceil(8));
+        let own = problem.plan.evaluations.saturating_sub(measured.len()).max(problem.plan.evaluations.div_ceil(4));
         let evaluations = (measured.len() + own).min(problem.candidates.len());
         Self {
             problem,

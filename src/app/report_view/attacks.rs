@@ -33,7 +33,7 @@ pub(super) fn ladder(record: &Record, verdict: &Verdict) -> Vec<view::Rung> {
     rungs.push(rung("kernel ridge regression", &|m| named(m, &Metric::KERNEL)));
     rungs.push(rung("ensemble of these and the trained decoder", &|m| named(m, &Metric::ENSEMBLE)));
     rungs.push(rung("white-box inversion, on a part of the images", &inversion));
-    rungs.push(rung("strongest: decoder or ensemble, and what inversion adds to it", &|m| {
+    rungs.push(rung("strongest of these, with what inversion adds", &|m| {
         verdict.figure(leakage(m)?).map(|f| (f.value, f.std_error))
     }));
     rungs.push(rung("the same with 16 times the training", &|m| Some((verdict.figure(leakage(m)?)?.extended?, 0.0))));

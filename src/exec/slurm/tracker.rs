@@ -142,11 +142,15 @@ impl Tracked {
         let node = if row.node.is_empty() { String::new() } else { format!(" on {}", row.node) };
         match &row.state {
             State::TimedOut => {
-                let reason = format!("the cluster ended it{node} for taking longer than its time");
+                let reason = format!(
+                    "the cluster ended it{node} for taking longer than its time; `executor.slurm.time` may allow more"
+                );
                 Next::Fail(Outcome::failed(Failure::TimedOut, reason))
             }
             State::OutOfMemory => {
-                let reason = format!("the cluster ended it{node} for taking more than its memory");
+                let reason = format!(
+                    "the cluster ended it{node} for taking more than its memory; `executor.slurm.memory` may allow more"
+                );
                 Next::Fail(Outcome::failed(Failure::OutOfMemory, reason))
             }
             // Its command never began: no other node has what the array asks for.

@@ -194,3 +194,50 @@ fn tries_of_an_earlier_run_count() {
         assert_eq!(attempts, (tried as u32 + 1..3).collect::<Vec<_>>());
     }
 }
+
+/// The mock, whose verifications end only where they are in time.
+struct Slow {
+    in_time: bool,
+}
+
+impl Estimator for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn estimate(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Estimate, EstimateError> {
+        while request.verifying.is_some() && !self.in_time {
+            watch.tell("attack", 0.5)?;
+            std::thread::yield_now();
+        }
+        honest().estimate(request, watch)
+    }
+}
+
+#[test]
+fn a_verification_without_time_is_no_verdict_and_one_with_more_time_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let candidates: Candidates<'_> = candidates().into_iter().collect();
+    let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 26.5 }];
+    let problem = Problem { candidates: &candidates, bounds: &bounds, ..problem() };
+    let with = |seconds: Option<f64>, in_time: bool| {
+        let (study, recovered) = study(folder.path());
+        let worker = Worker::new(vec![Box::new(Slow { in_time })], seconds.map(Duration::from_secs_f64));
+        let counter = Counter::default();
+        let workers = Box::new(LocalWorkers::new(worker, Lanes::new(Some(1))));
+        let mut executor = Executor::new(study, &recovered, workers, &counter, 18, 0).allowing(seconds);
+        let findings = run(&problem, &mut executor).unwrap();
+        drop(executor);
+        let events = self::study(folder.path()).1;
+        let judged = events.iter().filter(|event| matches!(event, Event::Verification(_))).count();
+        (findings, judged, events.len())
+    };
+    let (findings, judged, events) = with(Some(0.2), false);
+    assert_eq!((findings.status, judged, findings.verdicts.len()), (Status::Unverified, 0, 0));
+    let told = findings.warnings.iter().find(|text| text.contains("could not be verified")).unwrap();
+    assert!(told.contains("it took longer than"), "{told}");
+    let (again, judged, unchanged) = with(Some(0.2), true);
+    assert_eq!((again.status, judged, unchanged), (Status::Unverified, 0, events), "the same time is not tried again");
+    let (findings, judged, _) = with(None, true);
+    assert_eq!((findings.status, judged), (Status::Verified, 1));
+}
