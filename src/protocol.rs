@@ -386,7 +386,7 @@ impl Plan {
                 verification_attempts: 3,
                 attempted_from: 0.8,
                 improves: false,
-                expected_gain: (3.2, 0.8),
+                expected_gain: (3.5, 0.8),
             },
             EffortLevel::Standard => Self {
                 screening: Some(Fidelity::Quick),
