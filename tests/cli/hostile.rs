@@ -30,6 +30,8 @@ fn study() -> tempfile::TempDir {
     let path = dir.join("blobs/conclusion.json");
     let mut record: Value = serde_json::from_slice(&std::fs::read(&path).expect("what the test made is there"))
         .expect("what the test made is there");
+    // A checksum shows damage, not who wrote the rest.
+    record.as_object_mut().expect("what the test made is there").shift_remove("sum");
     record["study"] = NAME.into();
     record["binding"] = NAME.into();
     record["warnings"] = vec![NAME].into();

@@ -107,6 +107,8 @@ pub fn safetensors(tensors: &[(&str, &[usize])]) -> Vec<u8> {
 pub fn conclusions() -> Vec<Vec<u8>> {
     let mut record: Value =
         serde_json::from_slice(&file("results/example/blobs/conclusion.json")).expect("the example is JSON");
+    // With its checksum every change would be damage.
+    record.as_object_mut().expect("the example is an object").shift_remove("sum");
     let chosen = record["chosen"].clone();
     let designs = record["designs"].as_array_mut().expect("the example has designs");
     designs.sort_by_key(|design| (design["id"] != chosen, design["order"].is_null()));
