@@ -46,6 +46,17 @@ fn a_page_that_would_unpack_to_too_much_is_refused_before_memory_is_asked_for() 
 }
 
 #[test]
+fn lists_in_a_pages_header_are_refused() {
+    let sound = header(5, 5);
+    let before_its_end = &sound[..sound.len() - 1];
+    // Field 3 was the last; field 9 is a list of two booleans, or of none.
+    let with = |list: &[u8]| pages(&[before_its_end, &[0x69], list, &[0]].concat(), 5);
+    assert_eq!(with(&[0x02]), "sound");
+    let refused = with(&[0x22, 1, 1]);
+    assert!(refused.contains("a list of 2 values"), "{refused}");
+}
+
+#[test]
 fn a_dictionary_of_too_many_values_is_refused() {
     // Field 7 of the header, a struct whose field 1 is the number of values.
     let dictionary = |count: u64| {
