@@ -7,12 +7,13 @@
 mod thrift;
 
 use std::fs::File;
-use std::io::{BufReader, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
+use bytes::Bytes;
 use parquet::column::reader::ColumnReader;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
 
 use crate::guard;
 use thrift::Walker;
@@ -38,7 +39,48 @@ const DEEPEST: usize = 32;
 /// A Parquet file whose metadata was checked.
 pub(crate) struct ParquetFile {
     file: File,
-    reader: SerializedFileReader<File>,
+    reader: SerializedFileReader<Ending>,
+}
+
+/// A file whose end is an error to who reads on: the crate skips what lies beyond it, however much that is, for minutes.
+struct Ending(File);
+
+/// From somewhere in such a file.
+struct EndingReader {
+    file: BufReader<File>,
+    /// Reads that found nothing.
+    in_vain: usize,
+}
+
+impl Length for Ending {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+impl ChunkReader for Ending {
+    type T = EndingReader;
+
+    fn get_read(&self, start: u64) -> Result<EndingReader> {
+        Ok(EndingReader { file: self.0.get_read(start)?, in_vain: 0 })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        self.0.get_bytes(start, length)
+    }
+}
+
+impl Read for EndingReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        /// Who reads to the end finds nothing there once or twice.
+        const MOST_IN_VAIN: usize = 64;
+        let read = self.file.read(buffer)?;
+        self.in_vain += usize::from(read == 0 && !buffer.is_empty());
+        match self.in_vain > MOST_IN_VAIN {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(read),
+        }
+    }
 }
 
 impl ParquetFile {
@@ -50,7 +92,7 @@ impl ParquetFile {
         let len = file.metadata()?.len();
         check_metadata(&file, len)?;
         let copy = file.try_clone()?;
-        let reader = guarded(|| SerializedFileReader::new(copy))?;
+        let reader = guarded(|| SerializedFileReader::new(Ending(copy)))?;
         for column in reader.metadata().row_groups().iter().flat_map(|group| group.columns()) {
             range(column, len)?;
         }

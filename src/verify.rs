@@ -271,7 +271,8 @@ fn judge(
     metrics.dedup();
     metrics.retain(|m| {
         let is_upper = [Metric::PsnrP95Upper, Metric::KernelPsnrP95Upper, Metric::EnsemblePsnrP95Upper].contains(m);
-        !(is_upper || *m == Metric::AttackConverged) && !Metric::ALL.iter().any(|of| of.extended() == Some(*m))
+        let is_extension = Metric::ALL.iter().any(|of| of.extended() == Some(*m));
+        !(is_upper || is_extension || *m == Metric::AttackConverged)
     });
     let mut figures = Vec::new();
     for metric in metrics {

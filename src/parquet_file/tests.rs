@@ -46,6 +46,17 @@ fn a_page_that_would_unpack_to_too_much_is_refused_before_memory_is_asked_for() 
 }
 
 #[test]
+fn who_reads_on_beyond_the_end_is_stopped() {
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, &[7; 10]).unwrap();
+    let mut reader = Ending(file).get_read(4).unwrap();
+    let mut rest = Vec::new();
+    assert_eq!(reader.read_to_end(&mut rest).unwrap(), 6);
+    let skipped = (0..1000).try_for_each(|_| io::copy(&mut reader.by_ref().take(8), &mut io::sink()).map(drop));
+    assert_eq!(skipped.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
 fn lists_in_a_pages_header_are_refused() {
     let sound = header(5, 5);
     let before_its_end = &sound[..sound.len() - 1];
