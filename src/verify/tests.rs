@@ -1,0 +1,153 @@
+use super::*;
+
+fn row(metric: Metric, value: f64, std_error: f64, n: u64) -> Measurement {
+    Measurement {
+        design: "conv3_1-4-0011aabb".parse().unwrap(),
+        metric,
+        value,
+        std_error,
+        n,
+        fidelity: Fidelity::QuickVerification,
+        seed: 1,
+        seconds: 1.0,
+    }
+}
+
+#[test]
+fn a_verdict_without_inversion_is_none_where_the_attacker_knows_the_net() {
+    let verdict = Verdict {
+        design: "conv3_1-4-0011aabb".parse().unwrap(),
+        holds: true,
+        failed: false,
+        converged: true,
+        objections: Vec::new(),
+        figures: Vec::new(),
+        fidelity: Fidelity::QuickVerification,
+        seeds: vec![1],
+    };
+    let decoder = row(Metric::PsnrMean, 20.0, 0.1, 1000);
+    let inversion = row(Metric::InversionGainMean, 0.3, 0.1, 32);
+    assert!(missing_inversion(true, &verdict, &[&decoder]).is_some());
+    assert!(missing_inversion(true, &verdict, &[&decoder, &inversion]).is_none());
+    assert!(missing_inversion(false, &verdict, &[&decoder]).is_none());
+    let two = Verdict { seeds: vec![1, 2], ..verdict };
+    assert!(missing_inversion(true, &two, &[&decoder, &inversion]).is_some(), "of every seed");
+}
+
+fn mean(more: &[Measurement]) -> VerifiedFigure {
+    let mut rows = vec![row(Metric::PsnrMean, 20.0, 0.1, 1000), row(Metric::PsnrMeanExtended, 20.5, 0.1, 1000)];
+    rows.extend_from_slice(more);
+    figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, Some(22.0), 0.05).unwrap()
+}
+
+#[test]
+fn what_inversion_gains_counts_with_its_own_margin() {
+    let alone = mean(&[]);
+    assert_eq!((alone.value, alone.extended), (20.0, Some(20.5)));
+    let found = mean(&[row(Metric::InversionGainMean, 2.0, 0.2, 32)]);
+    assert_eq!((found.value, found.extended), (22.0, Some(22.5)));
+    // Student's t of 31 degrees of freedom at 0.95 is 1.6955.
+    let more = found.upper.unwrap() - alone.upper.unwrap() - 2.0;
+    assert!((more - 1.6955 * 0.2).abs() < 1e-3, "{more}");
+}
+
+#[test]
+fn a_tail_counts_the_largest_gain_and_the_inverted_images_own() {
+    let p95 = |more: &[Measurement]| {
+        let mut rows = vec![
+            row(Metric::PsnrP95, 24.0, 0.2, 1000),
+            row(Metric::PsnrP95Extended, 24.5, 0.2, 1000),
+            row(Metric::PsnrP95Upper, 25.0, 0.0, 1000),
+        ];
+        rows.extend_from_slice(more);
+        figure(Metric::PsnrP95, &rows.iter().collect::<Vec<_>>(), true, Some(30.0), 0.05).unwrap()
+    };
+    assert_eq!((p95(&[]).value, p95(&[]).upper), (24.0, Some(25.5)));
+    let [tail, most] = [(Metric::InversionGainTail, 1.0), (Metric::InversionGainMax, 3.0)]
+        .map(|(metric, value)| row(metric, value, 0.1, 32));
+    let found = p95(&[tail.clone(), most.clone()]);
+    assert_eq!((found.value, found.extended, found.upper), (25.0, Some(25.5), Some(28.5)));
+    // Images that gain most may not be those that the decoder does best.
+    let own = row(Metric::InversionPsnrP95, 26.0, 0.5, 32);
+    let found = p95(&[tail, most, own]);
+    assert_eq!((found.value, found.extended, found.upper), (26.0, Some(26.0), Some(29.0)));
+}
+
+#[test]
+fn an_inversion_that_loses_to_the_decoder_takes_nothing_away() {
+    assert_eq!(mean(&[row(Metric::InversionGainMean, -3.0, 0.2, 32)]), mean(&[]));
+    // It may be a draw: then only its margin counts.
+    let drawn = mean(&[row(Metric::InversionGainMean, 0.0, 0.2, 32)]);
+    assert!(drawn.value == 20.0 && drawn.upper > mean(&[]).upper);
+}
+
+#[test]
+fn the_strongest_attack_is_the_figure() {
+    let found = mean(&[row(Metric::KernelPsnrMean, 21.0, 0.1, 1000)]);
+    assert_eq!((found.value, found.extended), (21.0, Some(21.0)));
+    assert!(mean(&[row(Metric::KernelPsnrMean, 19.0, 0.1, 1000)]) == mean(&[]));
+}
+
+#[test]
+fn an_ensemble_that_leads_is_extended_as_its_decoder_is() {
+    let ensemble = row(Metric::EnsemblePsnrMean, 20.75, 0.2, 1000);
+    let found = mean(std::slice::from_ref(&ensemble));
+    assert_eq!((found.value, found.extended, found.std_error), (20.75, Some(21.25), 0.2));
+    let inverted = mean(&[ensemble.clone(), row(Metric::InversionGainMean, 2.0, 0.0, 32)]);
+    assert_eq!((inverted.value, inverted.extended), (22.75, Some(23.25)));
+    // Kernel ridge alone may lead a poor ensemble.
+    let led = mean(&[ensemble, row(Metric::KernelPsnrMean, 21.0, 0.1, 1000)]);
+    assert_eq!((led.value, led.extended), (21.0, Some(21.25)));
+    assert!(mean(&[row(Metric::EnsemblePsnrMean, 19.0, 0.1, 1000)]) == mean(&[]));
+}
+
+#[test]
+fn each_seed_is_extended_with_its_own_ensemble() {
+    let seed = |seed, decoder, extended, ensemble| {
+        let values =
+            [(Metric::PsnrMean, decoder), (Metric::PsnrMeanExtended, extended), (Metric::EnsemblePsnrMean, ensemble)];
+        values.map(|(metric, value)| Measurement { seed, ..row(metric, value, 0.1, 1000) })
+    };
+    let rows = [seed(1, 20.0, 20.25, 20.25), seed(2, 19.5, 20.0, 20.5)].concat();
+    let found = figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, None, 0.05).unwrap();
+    assert_eq!((found.value, found.extended), (20.5, Some(21.0)));
+}
+
+#[test]
+fn a_decoder_that_learnt_nothing_is_told_by_its_own_figures() {
+    let candidate = |decoder, kernel| {
+        let rows = [
+            row(Metric::PsnrMean, decoder, 0.1, 1000),
+            row(Metric::LinearPsnrMean, 10.0, 0.1, 1000),
+            row(Metric::KernelPsnrMean, kernel, 0.1, 1000),
+            row(Metric::EnsemblePsnrMean, kernel + 0.1, 0.1, 1000),
+        ];
+        let verdict = Verdict {
+            design: "conv3_1-4-0011aabb".parse().unwrap(),
+            holds: true,
+            failed: false,
+            converged: true,
+            objections: Vec::new(),
+            figures: vec![figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, None, 0.05).unwrap()],
+            fidelity: Fidelity::QuickVerification,
+            seeds: vec![1],
+        };
+        weaknesses(&verdict, &rows.iter().collect::<Vec<_>>(), 10.9, std::iter::empty()).len()
+    };
+    assert_eq!(candidate(11.0, 15.0), 2, "behind kernel ridge and at the floor");
+    assert_eq!(candidate(14.0, 15.5), 1);
+    assert_eq!(candidate(14.6, 15.0), 0);
+}
+
+#[test]
+fn the_tail_of_an_ensemble_has_a_margin_of_its_own() {
+    let rows = [
+        row(Metric::PsnrP95, 24.0, 0.2, 1000),
+        row(Metric::PsnrP95Extended, 24.5, 0.2, 1000),
+        row(Metric::PsnrP95Upper, 24.25, 0.0, 1000),
+        row(Metric::EnsemblePsnrP95, 25.0, 0.2, 1000),
+        row(Metric::EnsemblePsnrP95Upper, 25.75, 0.0, 1000),
+    ];
+    let found = figure(Metric::PsnrP95, &rows.iter().collect::<Vec<_>>(), true, Some(30.0), 0.05).unwrap();
+    assert_eq!((found.value, found.extended, found.upper), (25.0, Some(25.5), Some(26.25)));
+}
