@@ -422,6 +422,9 @@ impl Metric {
         (Self::SsimMean, Self::EnsembleSsimMean),
     ];
 
+    /// The names that the other attacks with pairs have for the decoder's figures.
+    pub const OTHERS: [&[(Self, Self)]; 3] = [&Self::LINEAR, &Self::KERNEL, &Self::ENSEMBLE];
+
     /// This figure's name with another attack, given that attack's names.
     pub fn of(self, names: &[(Self, Self)]) -> Option<Self> {
         names.iter().find(|(of, _)| *of == self).map(|&(_, name)| name)

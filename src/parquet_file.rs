@@ -4,19 +4,21 @@
 //! to, nests as deep as the schema does, and panics at offsets that are negative. So the metadata and the headers of all pages that
 //! will be read are walked first.
 
+mod ending;
+mod format;
 mod thrift;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 
-use bytes::Bytes;
 use parquet::column::reader::ColumnReader;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
-use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::guard;
-use thrift::Walker;
+use ending::Ending;
+use thrift::{Shape, Walker};
 
 /// Most bytes of metadata: those of a file with a hundred thousand row groups of images.
 const MOST_METADATA: u64 = 64 << 20;
@@ -40,47 +42,6 @@ const DEEPEST: usize = 32;
 pub(crate) struct ParquetFile {
     file: File,
     reader: SerializedFileReader<Ending>,
-}
-
-/// A file whose end is an error to who reads on: the crate skips what lies beyond it, however much that is, for minutes.
-struct Ending(File);
-
-/// From somewhere in such a file.
-struct EndingReader {
-    file: BufReader<File>,
-    /// Reads that found nothing.
-    in_vain: usize,
-}
-
-impl Length for Ending {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-}
-
-impl ChunkReader for Ending {
-    type T = EndingReader;
-
-    fn get_read(&self, start: u64) -> Result<EndingReader> {
-        Ok(EndingReader { file: self.0.get_read(start)?, in_vain: 0 })
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        self.0.get_bytes(start, length)
-    }
-}
-
-impl Read for EndingReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        /// Who reads to the end finds nothing there once or twice.
-        const MOST_IN_VAIN: usize = 64;
-        let read = self.file.read(buffer)?;
-        self.in_vain += usize::from(read == 0 && !buffer.is_empty());
-        match self.in_vain > MOST_IN_VAIN {
-            true => Err(io::ErrorKind::UnexpectedEof.into()),
-            false => Ok(read),
-        }
-    }
 }
 
 impl ParquetFile {
@@ -155,20 +116,17 @@ fn check_metadata(file: &File, len: u64) -> Result<()> {
     let mut walker = Walker::new(&mut reader, size, MOST_ELEMENTS);
     let mut last = 0;
     while let Some((id, kind)) = walker.field(&mut last)? {
-        match (id, kind) {
-            (2, thrift::LIST) => check_schema(&mut walker)?,
-            _ => walker.skip(kind)?,
+        match id {
+            2 => check_schema(&mut walker, kind)?,
+            _ => walker.known(id, kind, format::FILE)?,
         }
     }
     Ok(())
 }
 
 /// Refuses a schema that nests too deep: a list of elements in the order of a walk, each with its number of children.
-fn check_schema(walker: &mut Walker<impl std::io::Read>) -> Result<()> {
-    let (elements, kind) = walker.list()?;
-    if kind != thrift::STRUCT {
-        return Err(bad("its schema is none"));
-    }
+fn check_schema(walker: &mut Walker<impl Read>, kind: u8) -> Result<()> {
+    let elements = walker.structs(kind)?;
     // Of each group that is open, the children that are still to come.
     let mut open: Vec<i64> = Vec::new();
     for _ in 0..elements {
@@ -180,9 +138,9 @@ fn check_schema(walker: &mut Walker<impl std::io::Read>) -> Result<()> {
         }
         let (mut last, mut children) = (0, 0);
         while let Some((id, kind)) = walker.field(&mut last)? {
-            match (id, kind) {
-                (5, thrift::I32) => children = walker.signed()?,
-                _ => walker.skip(kind)?,
+            match id {
+                5 => children = walker.number(kind)?,
+                _ => walker.known(id, kind, format::SCHEMA_ELEMENT)?,
             }
         }
         if children > 0 {
@@ -206,13 +164,14 @@ fn check_pages(file: &File, start: u64, len: u64) -> Result<()> {
         let mut walker = Walker::new(&mut reader, left, 0);
         let (mut last, mut unpacked, mut packed) = (0, 0, 0);
         while let Some((id, kind)) = walker.field(&mut last)? {
-            match (id, kind) {
-                (2, thrift::I32) => unpacked = walker.signed()?,
-                (3, thrift::I32) => packed = walker.signed()?,
+            match id {
+                2 => unpacked = walker.number(kind)?,
+                3 => packed = walker.number(kind)?,
                 // Of data in either version, and of a dictionary, all of which is held at once.
-                (5 | 8, thrift::STRUCT) => check_count(&mut walker, MOST_VALUES)?,
-                (7, thrift::STRUCT) => check_count(&mut walker, MOST_WORDS)?,
-                _ => walker.skip(kind)?,
+                5 => check_count(&mut walker, kind, format::DATA_PAGE, MOST_VALUES)?,
+                7 => check_count(&mut walker, kind, format::DICTIONARY_PAGE, MOST_WORDS)?,
+                8 => check_count(&mut walker, kind, format::DATA_PAGE_2, MOST_VALUES)?,
+                _ => walker.known(id, kind, format::PAGE)?,
             }
         }
         left = walker.left();
@@ -229,17 +188,17 @@ fn check_pages(file: &File, start: u64, len: u64) -> Result<()> {
 }
 
 /// Walks through what a page's header says of its values: their number comes first.
-fn check_count(walker: &mut Walker<impl std::io::Read>, most: i64) -> Result<()> {
+fn check_count(walker: &mut Walker<impl Read>, kind: u8, fields: &'static [(i64, Shape)], most: i64) -> Result<()> {
+    Shape::Struct(fields).expect(kind)?;
     let mut last = 0;
     while let Some((id, kind)) = walker.field(&mut last)? {
-        match (id, kind) {
-            (1, thrift::I32) => {
-                let count = walker.signed()?;
-                if !(0..=most).contains(&count) {
-                    return Err(bad(format!("a page would hold {count} values, at most {most} are taken")));
-                }
-            }
-            _ => walker.skip(kind)?,
+        if id != 1 {
+            walker.known(id, kind, fields)?;
+            continue;
+        }
+        let count = walker.number(kind)?;
+        if !(0..=most).contains(&count) {
+            return Err(bad(format!("a page would hold {count} values, at most {most} are taken")));
         }
     }
     Ok(())

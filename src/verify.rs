@@ -14,12 +14,14 @@
 //! by its figures on the same images, and that a study may be repeated on them, is not corrected for; nor does any
 //! confidence cover an attacker who is stronger than these trainings and their extension.
 
+mod figure;
+
 use serde::{Deserialize, Serialize};
 
+use self::figure::Evidence;
 use crate::estimate::Verifying;
 use crate::exec::{ExecError, Executor, Job};
 use crate::measurement::{DesignId, Evaluation, Fidelity, Measurement, Metric, Outcome};
-use crate::metrics::student_t_quantile;
 use crate::protocol::Plan;
 use crate::space::Candidate;
 use crate::store::{self, Verification};
@@ -277,7 +279,7 @@ fn judge(
     let mut figures = Vec::new();
     for metric in metrics {
         let limit = bounds.iter().find(|b| b.metric == metric).map(|b| b.limit);
-        if let Some(figure) = figure(metric, &rows, converged, limit, error_rate) {
+        if let Some(figure) = (Evidence { rows: &rows, metric, error_rate }).figure(converged, limit) {
             objections.extend(objection(&figure, converged));
             figures.push(figure);
         }
@@ -297,84 +299,6 @@ fn judge(
         fidelity,
         seeds: evaluations.iter().map(|e| e.seed).collect(),
     }
-}
-
-/// One figure over the fresh seeds; `None` where no row has it.
-fn figure(
-    metric: Metric,
-    rows: &[&Measurement],
-    converged: bool,
-    limit: Option<f64>,
-    error_rate: f64,
-) -> Option<VerifiedFigure> {
-    let of = |metric: Metric| rows.iter().filter(move |row| row.metric == metric);
-    let strongest = |metric: Metric| of(metric).max_by(|a, b| a.value.total_cmp(&b.value));
-    let largest = |metric: Metric| strongest(metric).map(|row| row.value);
-    let decoder = strongest(metric)?;
-    // Longer training of the decoder, and inversion, which starts from the ensemble, add to what leads of the two.
-    let ensemble = metric.of(&Metric::ENSEMBLE);
-    let trained = ensemble.and_then(strongest).filter(|ensemble| ensemble.value > decoder.value).unwrap_or(decoder);
-    // An argument outside (0, 1) can't be: the error rate comes from a validated confidence.
-    let student = |n: u64| student_t_quantile(1.0 - error_rate, (n.max(2) - 1) as f64).unwrap_or(f64::INFINITY);
-    // What inversion gains, and at most gains; a loss counts as none.
-    let gain = metric.inversion_gain().and_then(strongest);
-    let mut gains =
-        gain.map_or([0.0; 2], |row| [row.value.max(0.0), (row.value + student(row.n) * row.std_error).max(0.0)]);
-    let mut inverted = f64::NEG_INFINITY;
-    if matches!(metric, Metric::PsnrP95 | Metric::PsnrMax) {
-        // A mean gain says little of a tail: those that gain most may be the tail.
-        gains[1] = gains[1].max(largest(Metric::InversionGainMax).unwrap_or(0.0));
-        inverted = largest(Metric::InversionPsnrP95).unwrap_or(inverted);
-    }
-    let closed = [&Metric::LINEAR[..], &Metric::KERNEL].into_iter().filter_map(|names| strongest(metric.of(names)?));
-    let closed = closed.max_by(|a, b| a.value.total_cmp(&b.value));
-    let value = match metric {
-        Metric::Accuracy => of(metric).map(|row| row.value).sum::<f64>() / of(metric).count() as f64,
-        _ => (trained.value + gains[0]).max(closed.map_or(inverted, |row| row.value)).max(inverted),
-    };
-    // Of each seed, for its own ensemble: the seed that is extended furthest need not be the one that leads.
-    let lead = |seed: u64| {
-        let figure = |metric| of(metric).find(|row| row.seed == seed).map(|row| row.value);
-        ensemble.and_then(figure).zip(figure(metric)).map_or(0.0, |(ensemble, decoder)| (ensemble - decoder).max(0.0))
-    };
-    let extended = metric.extended().and_then(|name| {
-        let most = of(name).map(|row| row.value + lead(row.seed)).max_by(f64::total_cmp)?;
-        Some((most + gains[0]).max(value))
-    });
-    let margin = match metric {
-        Metric::PsnrP95 => {
-            let uppers = [Metric::PsnrP95Upper, Metric::EnsemblePsnrP95Upper].into_iter().filter_map(largest);
-            uppers.max_by(f64::total_cmp).map(|upper| (upper - trained.value).max(0.0))
-        }
-        _ => Some(student(trained.n) * trained.std_error),
-    };
-    let margin = margin.map(|margin| margin + gains[1] - gains[0]);
-    // An attack that leads has a margin of its own.
-    let margin = match closed.filter(|row| row.value > trained.value + gains[0]) {
-        Some(row) => {
-            let tail = largest(Metric::KernelPsnrP95Upper).filter(|_| metric == Metric::PsnrP95);
-            let own = tail.map_or(student(row.n) * row.std_error, |upper| upper - row.value);
-            margin.map(|margin| margin.max(own))
-        }
-        None => margin,
-    };
-    // What an attack that was cut short recovered is a lower bound, whatever is added to it.
-    let upper = match (converged, extended, margin) {
-        (true, Some(extended), Some(margin)) => Some(extended.max(value) + margin),
-        _ => None,
-    };
-    let std_error = match metric {
-        // Seeds differ by more than images do: of a mean over seeds both count.
-        Metric::Accuracy => decoder.std_error.hypot(spread(of(metric).map(|row| row.value), value)),
-        _ => trained.std_error,
-    };
-    Some(VerifiedFigure { metric, value, std_error, extended, upper, limit })
-}
-
-/// Standard error of the mean of some values; 0 for a single one.
-fn spread(values: impl Iterator<Item = f64>, mean: f64) -> f64 {
-    let (count, squares) = values.fold((0.0, 0.0), |(n, sum), value| (n + 1.0, sum + (value - mean).powi(2)));
-    if count > 1.0 { (squares / (count - 1.0) / count).sqrt() } else { 0.0 }
 }
 
 /// What a figure says against its design, where it is bounded.

@@ -236,8 +236,7 @@ impl Measured<'_> {
         });
         if let Some(map) = object.as_object_mut() {
             let extended = Metric::ALL.iter().filter_map(|metric| metric.extended());
-            let others = [&Metric::LINEAR[..], &Metric::KERNEL, &Metric::ENSEMBLE].into_iter().flatten();
-            let others = others.map(|&(_, name)| name);
+            let others = Metric::OTHERS.into_iter().flatten().map(|&(_, name)| name);
             let inversion = [
                 Metric::InversionPsnrMean,
                 Metric::InversionPsnrP95,

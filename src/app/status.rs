@@ -67,7 +67,9 @@ impl Status {
             (None, Some(_)) => "concluded",
             (None, None) if self.survey.count(State::is_alive) > 0 => "detached",
             // Whose jobs may go on.
-            (None, None) if self.survey.silence.is_some() && self.states().values().sum::<usize>() > 0 => "unknown",
+            (None, None) if self.survey.silence.is_some() && self.survey.tasks.iter().any(|task| !task.measured) => {
+                "unknown"
+            }
             (None, None) => "stopped",
         }
     }

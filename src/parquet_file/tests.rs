@@ -46,14 +46,17 @@ fn a_page_that_would_unpack_to_too_much_is_refused_before_memory_is_asked_for() 
 }
 
 #[test]
-fn who_reads_on_beyond_the_end_is_stopped() {
-    let mut file = tempfile::tempfile().unwrap();
-    std::io::Write::write_all(&mut file, &[7; 10]).unwrap();
-    let mut reader = Ending(file).get_read(4).unwrap();
-    let mut rest = Vec::new();
-    assert_eq!(reader.read_to_end(&mut rest).unwrap(), 6);
-    let skipped = (0..1000).try_for_each(|_| io::copy(&mut reader.by_ref().take(8), &mut io::sink()).map(drop));
-    assert_eq!(skipped.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+fn fields_of_another_kind_are_refused_for_the_crate_goes_by_their_numbers() {
+    // What the page unpacks to as a number of 64 bits, a dictionary's header as a list, and field 2 as number 65538.
+    for (header, why) in [
+        (&[0x15, 0, 0x16, 0x80, 0x80, 0x80, 0x80, 0x08, 0x15, 0, 0][..], "another kind"),
+        (&[0x15, 4, 0x15, 0, 0x15, 0, 0x49, 0x05, 0], "another kind"),
+        (&[0x05, 0x84, 0x80, 0x08, 0x02, 0], "a field of number 65538"),
+        (&[0x15, 0, 0x15, 0, 0x15, 0, 0x2c, 0x15, 0, 0x18, 0, 0, 0], "another kind"),
+    ] {
+        let refused = pages(header, 0);
+        assert!(refused.contains(why), "{header:?}: {refused}");
+    }
 }
 
 #[test]
@@ -81,8 +84,8 @@ fn a_dictionary_of_too_many_values_is_refused() {
 
 #[test]
 fn statistics_longer_than_their_page_are_refused() {
-    // Field 4, a binary of 2^40 bytes.
-    let long = [vec![0x48], varint(1 << 40)].concat();
+    // Field 15, which is unknown, a binary of 2^40 bytes.
+    let long = [vec![0xf8], varint(1 << 40)].concat();
     assert!(pages(&long, 5).contains("cut short"));
 }
 
@@ -101,8 +104,8 @@ fn lists_longer_than_the_metadata_are_refused() {
         let metadata = [vec![0x49, 0xfc], varint(count), vec![0; 100]].concat();
         assert!(message(&[], &metadata).contains(&format!("a list of {count} values")), "{count}");
     }
-    // Lists of lists of lists.
-    assert!(message(&[], &[0x49].into_iter().chain([0x19; 1000]).collect::<Vec<u8>>()).contains("nested deeper"));
+    // Lists of lists of lists, in an unknown field.
+    assert!(message(&[], &[0xf9].into_iter().chain([0x19; 1000]).collect::<Vec<u8>>()).contains("nested deeper"));
 }
 
 #[test]

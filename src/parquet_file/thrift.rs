@@ -1,4 +1,8 @@
 //! Thrift's compact protocol, which Parquet's metadata is written in: walked through without keeping any of it.
+//!
+//! The crate that reads it afterwards goes by the numbers of fields alone. Where a field is of another kind than the format says, the
+//! crate reads on elsewhere than a walk that goes by kinds, and what was walked through says nothing of what will be read: so every
+//! field that the format knows must have its [`Shape`].
 
 use std::io::Read;
 
@@ -6,12 +10,45 @@ use parquet::errors::Result;
 
 use super::bad;
 
-/// A number of 32 bits.
-pub(super) const I32: u8 = 5;
 /// A list of one kind of values.
-pub(super) const LIST: u8 = 9;
+const LIST: u8 = 9;
 /// Numbered fields.
-pub(super) const STRUCT: u8 = 12;
+const STRUCT: u8 = 12;
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape {
+    /// True or false.
+    Bool,
+    /// A number of 16 bits.
+    I16,
+    /// A number of 32 bits, or one of several names.
+    I32,
+    /// A number of 64 bits.
+    I64,
+    /// Bytes or text.
+    Binary,
+    /// Values of one shape.
+    List(&'static Shape),
+    /// Fields, of which these are known by their numbers; others may be anything.
+    Struct(&'static [(i64, Shape)]),
+}
+
+impl Shape {
+    /// Refuses a value of another kind.
+    pub(super) fn expect(&self, kind: u8) -> Result<()> {
+        let right = match self {
+            Self::Bool => matches!(kind, 1 | 2),
+            Self::I16 => kind == 4,
+            Self::I32 => kind == 5,
+            Self::I64 => kind == 6,
+            Self::Binary => kind == 8,
+            Self::List(_) => kind == LIST,
+            Self::Struct(_) => kind == STRUCT,
+        };
+        right.then_some(()).ok_or_else(|| bad("its metadata holds a field of another kind than the format says"))
+    }
+}
 
 /// How deep values may be nested: Parquet's own nest to 7.
 const DEEPEST: usize = 24;
@@ -60,7 +97,7 @@ impl<R: Read> Walker<R> {
     }
 
     /// A number that may be negative.
-    pub(super) fn signed(&mut self) -> Result<i64> {
+    fn signed(&mut self) -> Result<i64> {
         let value = self.varint()?;
         Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
@@ -75,11 +112,60 @@ impl<R: Read> Walker<R> {
             0 => self.signed()?,
             step => last.wrapping_add(i64::from(step)),
         };
+        // Larger ones are cut by who reads them as numbers of 16 bits.
+        if i16::try_from(*last).is_err() {
+            return Err(bad(format!("its metadata holds a field of number {last}")));
+        }
         Ok(Some((*last, byte & 15)))
     }
 
+    /// A number of 32 bits, of a field of this kind.
+    pub(super) fn number(&mut self, kind: u8) -> Result<i64> {
+        Shape::I32.expect(kind)?;
+        self.signed()
+    }
+
+    /// The number of a list's values, of a field of this kind, which are structs.
+    pub(super) fn structs(&mut self, kind: u8) -> Result<u64> {
+        Shape::List(&Shape::Bool).expect(kind)?;
+        let (count, kind) = self.list()?;
+        Shape::Struct(&[]).expect(kind)?;
+        Ok(count)
+    }
+
+    /// Passes over a field of this number and kind, which is known or not.
+    pub(super) fn known(&mut self, id: i64, kind: u8, fields: &[(i64, Shape)]) -> Result<()> {
+        self.field_of(id, kind, fields, DEEPEST)
+    }
+
+    fn field_of(&mut self, id: i64, kind: u8, fields: &[(i64, Shape)], depth: usize) -> Result<()> {
+        match fields.iter().find(|(known, _)| *known == id) {
+            Some((_, shape)) => self.shaped(kind, shape, depth),
+            None => self.value(kind, depth),
+        }
+    }
+
+    fn shaped(&mut self, kind: u8, shape: &Shape, depth: usize) -> Result<()> {
+        shape.expect(kind)?;
+        let inside = depth.saturating_sub(1);
+        match shape {
+            Shape::List(of) => {
+                let (count, kind) = self.list()?;
+                (0..count).try_for_each(|_| self.shaped(kind, of, inside))
+            }
+            Shape::Struct(fields) => {
+                let mut last = 0;
+                while let Some((id, kind)) = self.field(&mut last)? {
+                    self.field_of(id, kind, fields, inside)?;
+                }
+                Ok(())
+            }
+            _ => self.value(kind, depth),
+        }
+    }
+
     /// The number and kind of a list's values.
-    pub(super) fn list(&mut self) -> Result<(u64, u8)> {
+    fn list(&mut self) -> Result<(u64, u8)> {
         let [byte] = self.array()?;
         let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
         self.expect(count)?;
@@ -94,11 +180,7 @@ impl<R: Read> Walker<R> {
         Ok(())
     }
 
-    /// Passes over the value of a field.
-    pub(super) fn skip(&mut self, kind: u8) -> Result<()> {
-        self.value(kind, DEEPEST)
-    }
-
+    /// Passes over the value of a field that may be anything.
     fn value(&mut self, kind: u8, depth: usize) -> Result<()> {
         let Some(depth) = depth.checked_sub(1) else {
             return Err(bad(format!("its metadata is nested deeper than {DEEPEST} levels")));

@@ -13,18 +13,29 @@ fn row(metric: Metric, value: f64, std_error: f64, n: u64) -> Measurement {
     }
 }
 
-#[test]
-fn a_verdict_without_inversion_is_none_where_the_attacker_knows_the_net() {
-    let verdict = Verdict {
+/// A figure of attacks that ended, with an error rate of 0.05.
+fn figure(metric: Metric, rows: &[Measurement], limit: Option<f64>) -> VerifiedFigure {
+    let rows: Vec<&Measurement> = rows.iter().collect();
+    Evidence { rows: &rows, metric, error_rate: 0.05 }.figure(true, limit).unwrap()
+}
+
+/// A verdict that holds.
+fn verdict(figures: Vec<VerifiedFigure>) -> Verdict {
+    Verdict {
         design: "conv3_1-4-0011aabb".parse().unwrap(),
         holds: true,
         failed: false,
         converged: true,
         objections: Vec::new(),
-        figures: Vec::new(),
+        figures,
         fidelity: Fidelity::QuickVerification,
         seeds: vec![1],
-    };
+    }
+}
+
+#[test]
+fn a_verdict_without_inversion_is_none_where_the_attacker_knows_the_net() {
+    let verdict = verdict(Vec::new());
     let decoder = row(Metric::PsnrMean, 20.0, 0.1, 1000);
     let inversion = row(Metric::InversionGainMean, 0.3, 0.1, 32);
     assert!(missing_inversion(true, &verdict, &[&decoder]).is_some());
@@ -37,7 +48,7 @@ fn a_verdict_without_inversion_is_none_where_the_attacker_knows_the_net() {
 fn mean(more: &[Measurement]) -> VerifiedFigure {
     let mut rows = vec![row(Metric::PsnrMean, 20.0, 0.1, 1000), row(Metric::PsnrMeanExtended, 20.5, 0.1, 1000)];
     rows.extend_from_slice(more);
-    figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, Some(22.0), 0.05).unwrap()
+    figure(Metric::PsnrMean, &rows, Some(22.0))
 }
 
 #[test]
@@ -60,7 +71,7 @@ fn a_tail_counts_the_largest_gain_and_the_inverted_images_own() {
             row(Metric::PsnrP95Upper, 25.0, 0.0, 1000),
         ];
         rows.extend_from_slice(more);
-        figure(Metric::PsnrP95, &rows.iter().collect::<Vec<_>>(), true, Some(30.0), 0.05).unwrap()
+        figure(Metric::PsnrP95, &rows, Some(30.0))
     };
     assert_eq!((p95(&[]).value, p95(&[]).upper), (24.0, Some(25.5)));
     let [tail, most] = [(Metric::InversionGainTail, 1.0), (Metric::InversionGainMax, 3.0)]
@@ -109,7 +120,7 @@ fn each_seed_is_extended_with_its_own_ensemble() {
         values.map(|(metric, value)| Measurement { seed, ..row(metric, value, 0.1, 1000) })
     };
     let rows = [seed(1, 20.0, 20.25, 20.25), seed(2, 19.5, 20.0, 20.5)].concat();
-    let found = figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, None, 0.05).unwrap();
+    let found = figure(Metric::PsnrMean, &rows, None);
     assert_eq!((found.value, found.extended), (20.5, Some(21.0)));
 }
 
@@ -122,16 +133,7 @@ fn a_decoder_that_learnt_nothing_is_told_by_its_own_figures() {
             row(Metric::KernelPsnrMean, kernel, 0.1, 1000),
             row(Metric::EnsemblePsnrMean, kernel + 0.1, 0.1, 1000),
         ];
-        let verdict = Verdict {
-            design: "conv3_1-4-0011aabb".parse().unwrap(),
-            holds: true,
-            failed: false,
-            converged: true,
-            objections: Vec::new(),
-            figures: vec![figure(Metric::PsnrMean, &rows.iter().collect::<Vec<_>>(), true, None, 0.05).unwrap()],
-            fidelity: Fidelity::QuickVerification,
-            seeds: vec![1],
-        };
+        let verdict = verdict(vec![figure(Metric::PsnrMean, &rows, None)]);
         weaknesses(&verdict, &rows.iter().collect::<Vec<_>>(), 10.9, std::iter::empty()).len()
     };
     assert_eq!(candidate(11.0, 15.0), 2, "behind kernel ridge and at the floor");
@@ -148,6 +150,6 @@ fn the_tail_of_an_ensemble_has_a_margin_of_its_own() {
         row(Metric::EnsemblePsnrP95, 25.0, 0.2, 1000),
         row(Metric::EnsemblePsnrP95Upper, 25.75, 0.0, 1000),
     ];
-    let found = figure(Metric::PsnrP95, &rows.iter().collect::<Vec<_>>(), true, Some(30.0), 0.05).unwrap();
+    let found = figure(Metric::PsnrP95, &rows, Some(30.0));
     assert_eq!((found.value, found.extended, found.upper), (25.0, Some(25.5), Some(26.25)));
 }

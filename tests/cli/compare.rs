@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{TinySpace, json, stderr};
+use crate::support::{TinySpace, example_conclusion, json, stderr};
 
 /// Copies of the repository's example with other names and, in their conclusions, other contents.
 fn example(space: &TinySpace, name: &str, change: impl Fn(&mut Value)) {
@@ -11,10 +11,7 @@ fn example(space: &TinySpace, name: &str, change: impl Fn(&mut Value)) {
     for file in ["study.json", "journal.jsonl"] {
         std::fs::copy(format!("{example}/{file}"), space.path(&format!("results/{name}/{file}"))).expect("the example");
     }
-    let conclusion = std::fs::read(format!("{example}/blobs/conclusion.json")).expect("the example");
-    let mut conclusion: Value = serde_json::from_slice(&conclusion).expect("the example");
-    // A checksum of what is changed now.
-    conclusion.as_object_mut().expect("the example").shift_remove("sum");
+    let mut conclusion = example_conclusion();
     change(&mut conclusion);
     space.write(&format!("results/{name}/blobs/conclusion.json"), conclusion.to_string().as_bytes());
 }

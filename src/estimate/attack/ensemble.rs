@@ -9,10 +9,10 @@ use faer::linalg::solvers::{Llt, Solve};
 use faer::{Col, Mat, Scale, Side};
 use rayon::prelude::*;
 
-use crate::estimate::attack::scores::{Scores, content};
+use crate::estimate::attack::scores::{content, judge};
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
-use crate::measurement::{Measurement, Metric};
+use crate::estimate::{Estimate, EstimateError, Estimator, Reconstructions, Request, Watch};
+use crate::measurement::Metric;
 use crate::metrics::Images;
 
 /// Fewer validation images settle no weights: then the sum is the best member alone.
@@ -164,14 +164,7 @@ impl Estimator for EnsembleAttack<'_> {
         let reconstructions =
             Reconstructions { scored: weights.apply(&scored), validation: weights.apply(&validation) };
         watch.tell(self.name(), 0.8)?;
-        let originals = bench.scored_images();
-        let scores = Scores::new(&reconstructions.scored, &originals, self.laboratory)?;
-        let rows = scores.rows(request, bench.scored_labels())?.into_iter();
-        let seconds = start.elapsed().as_secs_f64();
-        let named = |row: Measurement| Some(Measurement { metric: row.metric.of(&Metric::ENSEMBLE)?, seconds, ..row });
-        let measurements = rows.filter_map(named).collect();
-        let gallery = Some(Gallery::pick(&scores, &reconstructions.scored, &originals, self.laboratory));
-        Ok(Estimate { measurements, gallery, reconstructions: Some(reconstructions), ..Estimate::default() })
+        judge(reconstructions, &Metric::ENSEMBLE, &bench, request, self.laboratory, start)
     }
 }
 

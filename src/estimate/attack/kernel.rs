@@ -4,12 +4,12 @@
 //! from few features it recovers about as much as a decoder, and more than a short training does. Width and penalty are chosen
 //! on the attacker's validation images.
 
-use crate::estimate::attack::scores::{Scores, mean_psnr};
+use crate::estimate::attack::scores::{judge, mean_psnr};
 use crate::estimate::bench::{Bench, Pairs};
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
+use crate::estimate::{Estimate, EstimateError, Estimator, Reconstructions, Request, Watch};
 use crate::kernel::{Examples, KernelMap, Shape};
-use crate::measurement::{Measurement, Metric};
+use crate::measurement::Metric;
 
 /// Widths and penalties that are tried.
 const WIDTHS: [f32; 3] = [0.25, 1.0, 4.0];
@@ -85,13 +85,6 @@ impl Estimator for KernelAttack<'_> {
             scored: map.apply(&scored.distances(&train)),
             validation: map.apply(&validation.distances(&train)),
         };
-        let originals = bench.scored_images();
-        let scores = Scores::new(&reconstructions.scored, &originals, self.laboratory)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let rows = scores.rows(request, bench.scored_labels())?.into_iter();
-        let named = |row: Measurement| Some(Measurement { metric: row.metric.of(&Metric::KERNEL)?, seconds, ..row });
-        let measurements = rows.filter_map(named).collect();
-        let gallery = Some(Gallery::pick(&scores, &reconstructions.scored, &originals, self.laboratory));
-        Ok(Estimate { measurements, gallery, reconstructions: Some(reconstructions), ..Estimate::default() })
+        judge(reconstructions, &Metric::KERNEL, &bench, request, self.laboratory, start)
     }
 }

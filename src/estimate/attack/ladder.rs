@@ -179,8 +179,7 @@ fn keep_the_stronger(rows: &mut [Measurement], others: &[Measurement]) {
 /// Raises a figure to the largest of the other attacks, where that is larger.
 fn raise(row: &mut Measurement, others: &[Measurement]) {
     let figure = row.metric;
-    let names = [&Metric::LINEAR[..], &Metric::KERNEL, &Metric::ENSEMBLE].into_iter();
-    for name in names.filter_map(|names| figure.of(names)) {
+    for name in Metric::OTHERS.into_iter().filter_map(|names| figure.of(names)) {
         if let Some(stronger) = others.iter().find(|found| found.metric == name && found.value > row.value) {
             (row.value, row.std_error) = (stronger.value, stronger.std_error);
         }

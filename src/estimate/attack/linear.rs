@@ -4,10 +4,10 @@
 //! training, so it can't be under-trained: what it recovers is a floor for every trained attack. The penalty is chosen on
 //! the attacker's validation images.
 
-use crate::estimate::attack::scores::{Scores, mean_psnr};
+use crate::estimate::attack::scores::{judge, mean_psnr};
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{Estimate, EstimateError, Estimator, Gallery, Reconstructions, Request, Watch};
-use crate::measurement::{Measurement, Metric};
+use crate::estimate::{Estimate, EstimateError, Estimator, Reconstructions, Request, Watch};
+use crate::measurement::Metric;
 
 /// Penalties that are tried, as shares of the features' mean square.
 const PENALTIES: [f64; 5] = [1e-6, 1e-4, 1e-3, 1e-2, 1e-1];
@@ -56,19 +56,8 @@ impl Estimator for LinearAttack<'_> {
         let Some((_, map)) = best else {
             return Ok(Estimate::default());
         };
-        let (reconstructions, originals) = (bench.map_scored(&map)?, bench.scored_images());
-        let scores = Scores::new(&reconstructions, &originals, self.laboratory)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let rows = scores.rows(request, bench.scored_labels())?.into_iter();
-        let measurements = rows
-            .filter_map(|row| Some(Measurement { metric: row.metric.of(&Metric::LINEAR)?, seconds, ..row }))
-            .collect();
-        let gallery = Some(Gallery::pick(&scores, &reconstructions, &originals, self.laboratory));
-        Ok(Estimate {
-            measurements,
-            gallery,
-            reconstructions: Some(Reconstructions { scored: reconstructions, validation: bench.map_validation(&map)? }),
-            ..Estimate::default()
-        })
+        let reconstructions =
+            Reconstructions { scored: bench.map_scored(&map)?, validation: bench.map_validation(&map)? };
+        judge(reconstructions, &Metric::LINEAR, &bench, request, self.laboratory, start)
     }
 }

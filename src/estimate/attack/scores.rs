@@ -1,10 +1,11 @@
 //! How well every image was reconstructed.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use crate::estimate::bench::to_unit;
+use crate::estimate::bench::{Bench, to_unit};
 use crate::estimate::laboratory::Laboratory;
-use crate::estimate::{EstimateError, Reconstructions, Request};
+use crate::estimate::{Estimate, EstimateError, Gallery, Reconstructions, Request};
 use crate::measurement::{Measurement, Metric};
 use crate::metrics::{self, Images, MetricsError, Summary};
 
@@ -46,6 +47,25 @@ pub fn mean_psnr_of(laboratory: &Laboratory, reconstructions: &[f32], count: usi
 pub fn validation_psnr(laboratory: &Laboratory, found: &Reconstructions) -> Option<f64> {
     let originals = to_unit(laboratory.parts().validation.pixels().get(..found.validation.len())?);
     mean_psnr(&found.validation, &originals, laboratory).ok()
+}
+
+/// What an attack that began at `start` made of the scored images: figures under its own `names`, and pictures.
+pub(super) fn judge(
+    reconstructions: Reconstructions,
+    names: &[(Metric, Metric)],
+    bench: &Bench<'_>,
+    request: &Request<'_>,
+    laboratory: &Laboratory,
+    start: Instant,
+) -> Result<Estimate, EstimateError> {
+    let originals = bench.scored_images();
+    let scores = Scores::new(&reconstructions.scored, &originals, laboratory)?;
+    let rows = scores.rows(request, bench.scored_labels())?.into_iter();
+    let seconds = start.elapsed().as_secs_f64();
+    let named = |row: Measurement| Some(Measurement { metric: row.metric.of(names)?, seconds, ..row });
+    let measurements = rows.filter_map(named).collect();
+    let gallery = Some(Gallery::pick(&scores, &reconstructions.scored, &originals, laboratory));
+    Ok(Estimate { measurements, gallery, reconstructions: Some(reconstructions), ..Estimate::default() })
 }
 
 impl Scores {
