@@ -47,6 +47,8 @@ pub trait Observer: Sync {
     fn failed(&self, job: &Job<'_>, evaluation: &Evaluation, number: usize);
     /// A job ended, or its result was found in the journal (`fresh` is false).
     fn finished(&self, job: &Job<'_>, evaluation: &Evaluation, number: usize, fresh: bool);
+    /// Something that concerns no job in particular: what holds all of them up, for example.
+    fn notice(&self, _text: &str) {}
 }
 
 /// Why a study can't go on.

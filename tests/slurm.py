@@ -84,9 +84,14 @@ class Study:
         del record["provenance"]
         return timeless(record)
 
+    def ask(self, command, *arguments):
+        """What a command prints as JSON, its last line."""
+        command = [self.program, command, *arguments, "--json"]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
     def status(self):
-        command = [self.program, "status", self.directory(), "--json"]
-        return json.loads(subprocess.run(command, env=self.environment, capture_output=True, check=True).stdout)
+        return self.ask("status", self.directory())
 
 
 def timeless(value):
@@ -154,6 +159,21 @@ def disturb(cluster, study):
     say(f"ended with {study.measured()} measurements")
 
 
+def rehearse(study, wrong):
+    """What `check` hears from the cluster, of this budget and of one with a partition that isn't there."""
+    if (executor := study.ask("check", study.budget)["executor"]) != {"where": "slurm", "accepted": True, "said": None}:
+        raise SystemExit(f"check of a budget that the cluster takes: {executor}")
+    text = study.budget.read_text()
+    wrong.write_text(text.replace("slurm: {", "slurm: {partition: nowhere, "))
+    try:
+        executor = study.ask("check", wrong)["executor"]
+    finally:
+        wrong.unlink()
+    if executor["accepted"] is not False or "partition" not in executor["said"]:
+        raise SystemExit(f"check of a partition that isn't there: {executor}")
+    say(f"check: accepted, and with another partition refused: {executor['said']}")
+
+
 def interrupt(cluster, study):
     """Interrupts a study, detaches it, and picks it up."""
     earlier = len(cluster.tasks("completed"))
@@ -176,6 +196,8 @@ def interrupt(cluster, study):
     status = study.status()
     if status["state"] != "detached" or not status["nodes"]:
         raise SystemExit(f"status of a detached study: {status}")
+    if (state := study.ask("watch", study.directory(), "--once")["state"]) != "detached":
+        raise SystemExit(f"watch calls a detached study {state}")
     say(f"detached with {len(out)} tasks out: {status['tasks']} on {status['nodes']}")
     cluster.wait("its tasks to end without it", lambda: not cluster.tasks(), 600)
     waiting = study.status()["waiting"]
@@ -227,6 +249,7 @@ def main():
         try:
             with Cluster(folder / "cluster") as cluster:
                 local = Study(program, cluster_budget, folder / "local", cluster.environment)
+                rehearse(local, budget.with_name("slurm-test-refused.yaml"))
                 say("the study on this machine alone")
                 local.start("--executor", "local")
                 local.expect(*CONCLUDED)

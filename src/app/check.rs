@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::output::emit;
 use super::setup::{self, Admission, ExactBudget};
-use super::{AppError, Output, exit};
+use super::{AppError, Output, cluster, exit};
 use crate::cli::CheckArgs;
 use crate::config::BudgetFile;
 use crate::estimate::Floors;
 use crate::features::{FeatureCache, Origin};
+use crate::plain;
 use crate::protocol::{Plan, Protocol};
 use crate::space::{Cost, Space};
 use crate::units::{Bytes, Duration};
@@ -29,6 +30,7 @@ pub(super) fn run(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
     plan.evaluations = budget.effort.evaluations.unwrap_or(plan.evaluations).min(admission.admitted);
     let estimate = estimate(&assets, &admission, &plan)?;
     let feasible = admission.admitted > 0;
+    let rehearsal = budget.executor.slurm.as_ref().map(cluster::rehearse);
     let names: Vec<&str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
     let parts = &assets.parts;
     if output.json {
@@ -44,6 +46,11 @@ pub(super) fn run(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
             "estimated_seconds": estimate.seconds.round(),
             "feature_cache_bytes": estimate.disk,
             "nearest": nearest(&admission, &budgets),
+            "executor": json!({
+                "where": if rehearsal.is_some() { "slurm" } else { "local" },
+                "accepted": rehearsal.as_ref().and_then(|rehearsal| rehearsal.accepted),
+                "said": rehearsal.as_ref().map(|rehearsal| &rehearsal.said).filter(|said| !said.is_empty()),
+            }),
         });
         emit("check", object);
     } else {
@@ -89,13 +96,43 @@ pub(super) fn run(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
             if let Some(screening) = plan.screening.filter(|_| admission.admitted > plan.evaluations) {
                 println!("              for a part of that time screens more of them ({screening})");
             }
-            println!("  time        roughly {} on two cores; it scales with the machine", Duration(estimate.seconds));
+            let scales = match rehearsal {
+                Some(_) => "the nodes that the cluster gives share it",
+                None => "it scales with the machine",
+            };
+            println!("  time        roughly {} on two cores; {scales}", Duration(estimate.seconds));
+            if let Some(minutes) = budget.effort.minutes {
+                let limit = Duration(minutes.0);
+                println!("              `effort.minutes`: after {limit} of measuring nothing more is begun");
+            }
             println!("  disk        {} of cached features under the results folder", Bytes(estimate.disk));
+            tell_executor(&budget, rehearsal.as_ref());
         } else if let Some(text) = nearest(&admission, &budgets) {
             println!("  infeasible  {text}");
         }
     }
     Ok(if feasible { exit::DONE } else { exit::INFEASIBLE })
+}
+
+/// Where measurements will run, and what becomes of one that fails.
+fn tell_executor(budget: &BudgetFile, rehearsal: Option<&cluster::Rehearsal>) {
+    let entry = &budget.executor;
+    if let (Some(slurm), Some(rehearsal)) = (&entry.slurm, rehearsal) {
+        println!("  runs        on a Slurm cluster: {}", cluster::wishes(slurm));
+        let said = plain::line(&rehearsal.said);
+        match rehearsal.accepted {
+            Some(true) => println!("              the cluster would take it (`sbatch --test-only`)"),
+            Some(false) => println!("  beware      the cluster would not take it: {said}; correct `executor.slurm`"),
+            None => println!("  beware      the cluster can't be asked: {said}"),
+        }
+    }
+    if let Some(minutes) = entry.minutes {
+        println!(
+            "  fails       what takes longer than {}; it is tried again {} times",
+            Duration(60.0 * minutes),
+            entry.retries
+        );
+    }
 }
 
 /// Bounds that no design can be verified to meet, or that bound nothing.

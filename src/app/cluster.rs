@@ -7,7 +7,8 @@ use super::AppError;
 use crate::cli::{ExecutorArg, OptimizeArgs};
 use crate::config::{BudgetFile, SlurmEntry};
 use crate::exec::ExecError;
-use crate::exec::slurm::{Folder, GRACE, Options, Setting, SlurmCommands, SlurmWorkers};
+use crate::exec::slurm::{Folder, GRACE, Options, Refusal, Setting, SlurmCommands, SlurmWorkers};
+use crate::nn::Device;
 
 /// The cluster that flags and budget ask for; `None` where measurements run here.
 ///
@@ -23,6 +24,15 @@ pub(super) fn chosen(args: &OptimizeArgs, budget: &BudgetFile) -> Result<Option<
         let problem =
             "there is nothing to leave running where measurements run here: add `--executor slurm`".to_owned();
         return Err(AppError::Flag { flag: "detach", value: String::new(), problem });
+    }
+    if let Some(SlurmEntry { gpus, .. }) = entry.as_ref().filter(|entry| entry.gpus > 0)
+        && args.machine.device == Device::Cpu.to_string()
+    {
+        let problem = format!(
+            "`executor.slurm.gpus` of the budget reserves {gpus} for each measurement, which would not use it: say `--device cuda`, or \
+             remove `gpus`"
+        );
+        return Err(AppError::Flag { flag: "device", value: args.machine.device.clone(), problem });
     }
     Ok(entry)
 }
@@ -80,4 +90,38 @@ pub(super) fn workers(
     };
     let queue = SlurmCommands::new(entry).map_err(ExecError::Slurm)?;
     Ok(SlurmWorkers::new(queue, Folder::of(&absolute(dir)?), setting, options))
+}
+
+/// What a cluster says of a measurement that it is not given.
+pub(super) struct Rehearsal {
+    /// Whether it would take one; `None` where it can't be asked.
+    pub accepted: Option<bool>,
+    /// What it said, or why it can't be asked.
+    pub said: String,
+}
+
+/// Asks the cluster whether it would take measurements as `entry` describes them. Submits nothing.
+pub(super) fn rehearse(entry: &SlurmEntry) -> Rehearsal {
+    let answer = match SlurmCommands::new(entry) {
+        Ok(queue) => queue.rehearse(),
+        Err(error) => Err(Refusal::Away(error.to_string())),
+    };
+    match answer {
+        Ok(()) => Rehearsal { accepted: Some(true), said: String::new() },
+        Err(Refusal::Refused(said)) => Rehearsal { accepted: Some(false), said },
+        Err(Refusal::Away(said)) => Rehearsal { accepted: None, said },
+    }
+}
+
+/// What a measurement asks of the cluster, in words.
+pub(super) fn wishes(entry: &SlurmEntry) -> String {
+    let SlurmEntry { partition, gpus, cpus, memory, time, array_limit, .. } = entry;
+    let plural = |count: u32, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut wishes = vec![plural(*cpus, "core")];
+    wishes.extend((*gpus > 0).then(|| plural(*gpus, "GPU")));
+    wishes.extend(memory.map(|memory| memory.to_string()));
+    wishes.extend(time.as_ref().map(|time| format!("time {time}")));
+    let partition = partition.as_ref().map_or("the default partition".to_owned(), |name| format!("partition {name}"));
+    let at_once = array_limit.map(|limit| format!(", at most {limit} at once")).unwrap_or_default();
+    format!("{partition}; {} a measurement{at_once}", wishes.join(", "))
 }

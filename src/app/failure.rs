@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use super::AppError;
 use super::output::emit;
+use super::{AppError, exit};
 use crate::config::{ConfigError, Place};
 use crate::plain;
 
@@ -28,7 +28,13 @@ pub fn report(error: &AppError, json: bool) {
         emit("error", object(error));
         return;
     }
-    anstream::eprintln!("{ERROR}error{ERROR:#}: {}", plain::line(&error.to_string()));
+    let text = error.to_string();
+    let text = plain::line(&text);
+    match error.exit_code() {
+        // What the user asked for is no error.
+        exit::INTERRUPTED => anstream::eprintln!("{text}"),
+        _ => anstream::eprintln!("{ERROR}error{ERROR:#}: {text}"),
+    }
     if let Some(place) = config(error).and_then(ConfigError::place) {
         anstream::eprintln!("{}", coloured(place));
     }
@@ -53,7 +59,7 @@ pub fn report_usage(error: &clap::Error, json: bool) -> u8 {
         // Where nobody listens, the exit code is left to say it.
         let _ = error.print();
     }
-    u8::try_from(error.exit_code()).unwrap_or(super::exit::BAD_INPUT)
+    u8::try_from(error.exit_code()).unwrap_or(exit::BAD_INPUT)
 }
 
 fn config(error: &AppError) -> Option<&ConfigError> {

@@ -170,6 +170,10 @@ impl Observer for LivePage<'_> {
         flow
     }
 
+    fn notice(&self, text: &str) {
+        self.progress.notice(text);
+    }
+
     fn failed(&self, job: &Job<'_>, evaluation: &Evaluation, number: usize) {
         self.progress.failed(job, evaluation, number);
         self.state().seconds += evaluation.seconds;

@@ -8,6 +8,7 @@ use super::live::Live;
 use super::output::emit;
 use super::{AppError, Output, exit, read_study};
 use crate::config::BudgetFile;
+use crate::exec::slurm::Folder;
 
 /// Most of a kind that are named.
 const MOST: usize = 5;
@@ -59,9 +60,16 @@ fn steps(folder: &Path) -> Vec<Step> {
         });
     }
     for (name, dir) in open.iter().take(MOST) {
-        steps.extend(resume(dir).map(|command| Step {
-            why: format!("The study {name} was interrupted; this resumes it:"),
-            commands: vec![command],
+        steps.extend(resume(dir).map(|command| match Folder::of(dir).has_batches() {
+            true => Step {
+                why: format!(
+                    "The study {name} has measurements out on a cluster; how they are, and what picks them up:"
+                ),
+                commands: vec![format!("privynet status {name}"), command],
+            },
+            false => {
+                Step { why: format!("The study {name} was interrupted; this resumes it:"), commands: vec![command] }
+            }
         }));
     }
     for (name, record) in concluded.iter().take(MOST) {

@@ -156,6 +156,10 @@ impl Observer for Progress {
         ControlFlow::Continue(())
     }
 
+    fn notice(&self, text: &str) {
+        self.line(&crate::plain::line(text));
+    }
+
     fn failed(&self, _job: &Job<'_>, evaluation: &Evaluation, number: usize) {
         self.state().abandon(number);
         if let Some(bars) = &self.bars {

@@ -38,6 +38,9 @@ pub(super) fn run(args: &WorkerArgs, output: Output) -> Result<u8, AppError> {
     optimize::resume_quantised(dir, &mut assets)?;
     refuse_another_study(dir, setting, &setup::inputs(&budget, &assets, device))?;
 
+    if let Some(scratch) = &setting.scratch {
+        make_scratch(scratch)?;
+    }
     let folder = setting.scratch.as_deref().unwrap_or(&setting.results).join("features");
     let cache = FeatureCache::new(folder).limited(setting.feature_cache);
     let laboratory = Laboratory::new(assets.parts.clone(), assets.backbone.clone(), cache, device);
@@ -50,6 +53,21 @@ pub(super) fn run(args: &WorkerArgs, output: Output) -> Result<u8, AppError> {
     let object = || json!({ "measurement": task.name(), "host": host, "seconds": measured.seconds });
     output.summary("measured", object, || format!("{} measured on {host} in {:.1} s", task.name(), measured.seconds));
     Ok(exit::DONE)
+}
+
+/// Makes the node's own folder, but none above it: of a mistyped path nothing comes into being on every node.
+fn make_scratch(scratch: &Path) -> Result<(), AppError> {
+    match std::fs::create_dir(scratch) {
+        Err(_) if scratch.is_dir() => Ok(()),
+        Err(error) => {
+            let problem = format!(
+                "`executor.slurm.scratch` can't be made on {} ({error}): the folder above it must be there on every node, and writable",
+                store::host()
+            );
+            Err(AppError::Study { path: scratch.to_owned(), problem })
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Refuses to measure with other files than the search reads.
@@ -86,5 +104,22 @@ impl Watch for Told {
             what.clone_into(&mut self.last.borrow_mut());
         }
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_is_made_but_nothing_above_it() {
+        let node = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            make_scratch(&node.path().join("local")).unwrap();
+        }
+        let mistyped = node.path().join("lcoal/privynet");
+        let error = make_scratch(&mistyped).unwrap_err().to_string();
+        assert!(error.contains("executor.slurm.scratch") && error.contains("the folder above it"), "{error}");
+        assert!(!node.path().join("lcoal").exists());
     }
 }

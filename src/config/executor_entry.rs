@@ -59,8 +59,8 @@ pub struct SlurmEntry {
     /// Seconds between two looks at the queue.
     #[schemars(extend("exclusiveMinimum" = 0), range(max = 86400))]
     pub poll_seconds: f64,
-    /// A folder of each node's own where features are computed once and shared by its measurements; without it those in the shared
-    /// folder of studies are read.
+    /// A folder of each node's own, by its whole path, where features are computed once and shared by its measurements; it is made
+    /// where the folder above it is there. Without it those in the shared folder of studies are read.
     pub scratch: Option<PathBuf>,
 }
 
@@ -161,6 +161,13 @@ impl SlurmEntry {
             let accepted = "must be above 0 and at most 86400";
             return Some(("executor.slurm.poll_seconds", self.poll_seconds.to_string(), accepted));
         }
+        if let Some(scratch) = &self.scratch
+            && (!scratch.is_absolute() || scratch.to_string_lossy().contains('$'))
+        {
+            let accepted =
+                "must be a folder's whole path on every node, such as /local/privynet; variables are not replaced";
+            return Some(("executor.slurm.scratch", scratch.display().to_string(), accepted));
+        }
         None
     }
 }
@@ -237,6 +244,8 @@ mod tests {
             (r#"{"slurm": {"time": "soon"}}"#, "executor.slurm.time: soon: must be minutes"),
             (r#"{"slurm": {"cpus": 0}}"#, "executor.slurm.cpus: 0: must be between"),
             (r#"{"slurm": {"array_limit": 0}}"#, "executor.slurm.array_limit: 0: must be at least 1"),
+            (r#"{"slurm": {"scratch": "local"}}"#, "executor.slurm.scratch: local: must be a folder's whole path"),
+            (r#"{"slurm": {"scratch": "/scratch/$USER"}}"#, "executor.slurm.scratch: /scratch/$USER: must be"),
             (r#"{"slurm": {"poll_seconds": 0}}"#, "executor.slurm.poll_seconds: 0: must be"),
         ] {
             let found = problem(text).unwrap_or_default();

@@ -60,4 +60,16 @@ fn that_nobody_works_on_a_study_is_said() {
     assert!(said.contains("nobody works on it") && said.contains("privynet optimize budget.yaml"), "{said}");
     let next = String::from_utf8_lossy(&space.run(&[]).stdout).into_owned();
     assert!(next.contains("interrupted") && next.contains("privynet optimize budget.yaml"), "{next}");
+
+    // One whose measurements are out on a cluster goes on without a driver.
+    let batches = space.path("results/tiny/slurm/batches");
+    std::fs::create_dir_all(&batches).expect("it can be made");
+    std::fs::write(batches.join("privynet-0.json"), "{}").expect("it can be written");
+    let watch = space.run(&["watch", "tiny", "--once"]);
+    let said = String::from_utf8_lossy(&watch.stdout).into_owned();
+    assert!(said.contains("out on a cluster") && said.contains("privynet status tiny"), "{said}");
+    let json = String::from_utf8_lossy(&space.run(&["watch", "tiny", "--once", "--json"]).stdout).into_owned();
+    assert!(json.contains(r#""state":"detached""#), "{json}");
+    let next = String::from_utf8_lossy(&space.run(&[]).stdout).into_owned();
+    assert!(next.contains("out on a cluster") && next.contains("privynet status tiny"), "{next}");
 }

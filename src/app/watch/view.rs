@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Look;
 use crate::app::live::Live;
 use crate::app::progress::{Running, figures};
+use crate::exec::slurm::Folder;
 use crate::measurement::{Evaluation, Metric, Outcome};
 use crate::solver::pareto_front;
 use crate::store::{Event, StudyReader, Verdict};
@@ -89,8 +90,15 @@ pub(super) fn nobody(look: &Look) -> String {
     let command = StudyReader::open(&look.dir)
         .ok()
         .and_then(|reader| Some(reader.header().provenance.get("command")?.as_str()?.to_owned()));
+    let (name, count) = (&look.name, look.events.len());
+    if Folder::of(&look.dir).has_batches() {
+        let pick_up = command.map(|command| format!(", `{command}` picks them up")).unwrap_or_default();
+        return format!(
+            "{name}: {count} measurements, not concluded; others are out on a cluster: `privynet status {name}` says how they are{pick_up}"
+        );
+    }
     let resume = command.map(|command| format!("; `{command}` resumes it")).unwrap_or_default();
-    format!("{}: {} measurements, not concluded, and nobody works on it{resume}", look.name, look.events.len())
+    format!("{name}: {count} measurements, not concluded, and nobody works on it{resume}")
 }
 
 /// An event in one line.
@@ -191,6 +199,7 @@ pub(super) fn progress(look: &Look) -> Value {
     let state = match (&look.live, &look.record) {
         (_, Some(_)) => "concluded",
         (Some(_), None) => "running",
+        (None, None) if Folder::of(&look.dir).has_batches() => "detached",
         (None, None) => "interrupted",
     };
     let live = look.live.as_ref();

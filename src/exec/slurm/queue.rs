@@ -97,6 +97,15 @@ pub struct Row {
     pub token: String,
 }
 
+impl Row {
+    /// Whether it waits for something else than its turn.
+    pub(super) fn is_held_up(&self) -> bool {
+        // `BeginTime`: a node was lost, and the scheduler lets two minutes pass.
+        const TURN: [&str; 6] = ["", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Dependency"];
+        matches!(self.state, State::Pending | State::Stuck) && !TURN.contains(&self.reason.as_str())
+    }
+}
+
 /// An array to be submitted.
 #[derive(Debug, Clone, Copy)]
 pub struct Array<'a> {
@@ -168,7 +177,27 @@ impl SlurmCommands {
         Ok(Self { entry: entry.clone() })
     }
 
-    fn arguments(&self, array: &Array<'_>) -> Vec<OsString> {
+    /// Asks whether the controller would take an array of one task. Submits nothing.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn rehearse(&self) -> Result<(), Refusal> {
+        let nowhere = Path::new(".");
+        let array = Array {
+            name: "privynet-check",
+            token: "privynet-check",
+            tasks: 1,
+            avoid: &[],
+            logs: nowhere,
+            script: nowhere,
+        };
+        let mut command = Command::new("sbatch");
+        command.arg("--test-only").args(self.flags(&array)).arg("--wrap=true");
+        ask(command).map(|_| ())
+    }
+
+    /// All that `sbatch` is told, but for the script.
+    fn flags(&self, array: &Array<'_>) -> Vec<OsString> {
         let SlurmEntry { partition, account, qos, constraint, gpus, cpus, memory, time, array_limit, .. } = &self.entry;
         let last = array.tasks.saturating_sub(1);
         let limit = array_limit.map(|limit| format!("%{limit}")).unwrap_or_default();
@@ -201,7 +230,6 @@ impl SlurmCommands {
         // A `%` of the path itself is written twice.
         let logs = array.logs.to_string_lossy().replace('%', "%%");
         flags.push(OsString::from(format!("--output={logs}/%a.log")));
-        flags.push(array.script.into());
         flags
     }
 }
@@ -209,7 +237,7 @@ impl SlurmCommands {
 impl Queue for SlurmCommands {
     fn submit(&self, array: &Array<'_>) -> Result<u64, Refusal> {
         let mut command = Command::new("sbatch");
-        command.args(self.arguments(array));
+        command.args(self.flags(array)).arg(array.script);
         let answer = ask(command)?;
         // `ID`, or `ID;CLUSTER`.
         let id = answer.trim().split(';').next().and_then(|id| id.parse().ok());
@@ -370,9 +398,17 @@ mod tests {
         };
         assert_eq!(row(line), Some(expected));
         let pending = row("12|4|16|PENDING|BeginTime|0:0|0||(null)|").unwrap();
-        assert_eq!((pending.state, pending.reason.as_str(), pending.token.as_str()), (State::Pending, "BeginTime", ""));
+        assert_eq!(
+            (&pending.state, pending.reason.as_str(), pending.token.as_str()),
+            (&State::Pending, "BeginTime", "")
+        );
         let held = row("12|4|16|PENDING|launch failed requeued held|0:0|1||privynet-ab|").unwrap();
-        assert_eq!((held.state.is_alive(), held.state), (false, State::Stuck));
+        assert_eq!((held.state.is_alive(), &held.state), (false, &State::Stuck));
+        assert!(!pending.is_held_up() && held.is_held_up());
+        for (reason, is_held_up) in [("Resources", false), ("PartitionTimeLimit", true), ("JobHeldUser", true)] {
+            let row = row(&format!("12|4|16|PENDING|{reason}|0:0|0||privynet-ab|")).unwrap();
+            assert_eq!(row.is_held_up(), is_held_up, "{reason}");
+        }
         for other in ["", "12|N/A|12|RUNNING|None|0:0|0|node1|x|", "slurm_load_jobs error", "12|3"] {
             assert_eq!(row(other), None, "{other}");
         }
@@ -409,7 +445,7 @@ mod tests {
             script: Path::new("/shared/a.sh"),
         };
         let flags: Vec<String> =
-            SlurmCommands { entry }.arguments(&array).iter().map(|flag| flag.to_string_lossy().into_owned()).collect();
+            SlurmCommands { entry }.flags(&array).iter().map(|flag| flag.to_string_lossy().into_owned()).collect();
         for flag in [
             "--array=0-19%8",
             "--comment=privynet-ab",

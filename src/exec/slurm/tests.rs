@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::driver::script;
 use super::*;
 use crate::backbone::Architecture;
 use crate::config::PrecisionEntry;
 use crate::estimate::mock::MockEstimator;
 use crate::estimate::{Estimator, Unwatched};
-use crate::exec::{Executor, Job, Observer, Task, Worker, cloud_net_name, gallery_name};
-use crate::measurement::{DesignId, Evaluation, Failure, Fidelity};
+use crate::exec::{Executor, Job, Measured, Observer, Task, Worker, cloud_net_name, gallery_name};
+use crate::measurement::{DesignId, Evaluation, Failure, Fidelity, Outcome};
 use crate::space::{Candidate, ChannelChoice, Cost, Design, Selection};
 use crate::store::{Event, Header, Inputs, Study, StudyReader};
 
@@ -25,8 +26,8 @@ enum Fate {
     Vanishes,
     /// Its result is damaged on its way.
     Damaged,
-    /// It waits for ever.
-    Waits,
+    /// It waits for ever, and why.
+    Waits(&'static str),
 }
 
 /// What becomes of a question.
@@ -53,6 +54,8 @@ struct Inside {
     cancelled: Vec<String>,
     /// Tasks that ran, by name.
     ran: Vec<String>,
+    /// Why those wait that do.
+    reason: &'static str,
 }
 
 /// A controller and its nodes: tasks run while it is asked for its queue.
@@ -109,7 +112,7 @@ impl Queue for FakeCluster {
         }
         let mut rows = Vec::new();
         let mut fates = std::mem::take(&mut state.fates);
-        let mut ran = Vec::new();
+        let (mut ran, mut reason) = (Vec::new(), state.reason);
         for FakeJob(job, token, tasks, states) in &mut state.jobs {
             for (index, (task, state)) in tasks.iter().zip(states).enumerate() {
                 let now = state.get_or_insert_with(|| {
@@ -125,7 +128,10 @@ impl Queue for FakeCluster {
                         }
                         Fate::Ends(state) => state,
                         Fate::Vanishes => State::Unknown("VANISHED".to_owned()),
-                        Fate::Waits => State::Pending,
+                        Fate::Waits(why) => {
+                            reason = why;
+                            State::Pending
+                        }
                     }
                 });
                 if *now != State::Unknown("VANISHED".to_owned()) {
@@ -133,7 +139,7 @@ impl Queue for FakeCluster {
                         job: *job,
                         index: index as u32,
                         state: now.clone(),
-                        reason: String::new(),
+                        reason: reason.to_owned(),
                         exit_code: "0:0".to_owned(),
                         restarts: 0,
                         node: "node1".to_owned(),
@@ -143,6 +149,7 @@ impl Queue for FakeCluster {
             }
         }
         state.fates = fates;
+        state.reason = reason;
         state.ran.extend(ran);
         Ok(rows)
     }
@@ -183,12 +190,20 @@ struct Counter {
     fresh: AtomicUsize,
     failed: AtomicUsize,
     stop: AtomicBool,
+    notices: Mutex<Vec<String>>,
+    /// A notice that is reason enough to stop.
+    stop_at: Option<&'static str>,
 }
 
 impl Observer for Counter {
     fn started(&self, _: &Job<'_>, _: usize, _: usize) {}
+    fn notice(&self, text: &str) {
+        self.notices.lock().unwrap().push(text.to_owned());
+    }
     fn progress(&self, _: usize, _: &str, _: f64) -> ControlFlow<()> {
-        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let stops = self.stop.load(Ordering::Relaxed)
+            || self.stop_at.is_some_and(|text| self.notices.lock().unwrap().iter().any(|notice| notice.contains(text)));
+        if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
     fn failed(&self, _: &Job<'_>, _: &Evaluation, _: usize) {
         self.failed.fetch_add(1, Ordering::Relaxed);
@@ -308,6 +323,29 @@ fn a_controller_that_is_down_is_waited_for() {
 }
 
 #[test]
+fn what_holds_a_round_up_is_told_once_and_that_it_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = FakeCluster::new(dir.path());
+    cluster.state().questions = vec![Answer::Away; 6].into();
+    let counter = Counter::default();
+    measure(dir.path(), &cluster, 2, &counter, false).unwrap();
+    assert_eq!(*counter.notices.lock().unwrap(), ["the queue does not answer: down", "the cluster goes on"]);
+    // A controller that fails to answer now and then is none's concern.
+    let other = tempfile::tempdir().unwrap();
+    let cluster = FakeCluster::new(other.path());
+    cluster.state().questions = vec![Answer::Away, Answer::Away, Answer::Good, Answer::Away].into();
+    let counter = Counter::default();
+    measure(other.path(), &cluster, 2, &counter, false).unwrap();
+    assert!(counter.notices.lock().unwrap().is_empty());
+    // Its turn is what a job waits for; this one will never come.
+    let third = tempfile::tempdir().unwrap();
+    let cluster = FakeCluster::new(third.path());
+    cluster.state().fates = vec![Fate::Waits("PartitionTimeLimit")].into();
+    let counter = Counter { stop_at: Some("PartitionTimeLimit"), ..Counter::default() };
+    assert!(matches!(measure(third.path(), &cluster, 1, &counter, false), Err(ExecError::Interrupted)));
+}
+
+#[test]
 fn an_array_that_went_out_unheard_is_recognised_by_its_token() {
     let cluster = survives(&[], &[Answer::Unheard], &[Answer::Good, Answer::Away]);
     assert_eq!(cluster.state().submitted, 1);
@@ -346,7 +384,7 @@ fn what_is_lost_again_and_again_is_a_failure_and_not_the_end() {
 fn an_interrupt_cancels_and_a_detached_study_is_picked_up() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = FakeCluster::new(dir.path());
-    cluster.state().fates = vec![Fate::Waits; 3].into();
+    cluster.state().fates = vec![Fate::Waits("Resources"); 3].into();
     let interrupting = Interrupting { counter: Counter::default(), cluster: cluster.clone() };
     let run = |detach| {
         let (study, events) = study(dir.path());
@@ -371,7 +409,7 @@ fn an_interrupt_cancels_and_a_detached_study_is_picked_up() {
 
     let other = tempfile::tempdir().unwrap();
     let cluster = FakeCluster::new(other.path());
-    cluster.state().fates = vec![Fate::Waits; 3].into();
+    cluster.state().fates = vec![Fate::Waits("Resources"); 3].into();
     let counter = Counter::default();
     counter.stop.store(true, Ordering::Relaxed);
     assert!(matches!(measure(other.path(), &cluster, 3, &counter, false), Err(ExecError::Interrupted)));
