@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo test --release --locked --test fuzz                        # each for a few seconds: what CI does
 //! PRIVYNET_FUZZ_SECONDS=1800 cargo test --release --locked --test fuzz -- onnx npz
+//! PRIVYNET_FUZZ_SHARE=1/2 cargo test --release --locked --test fuzz    # every other target, for two at a time: 2/2 is the rest
 //! ```
 //!
 //! Inputs begin as valid files and are cut, spliced, overwritten and crossed. They follow from `PRIVYNET_FUZZ_SEED` (1) and the number of
@@ -40,7 +41,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Largest input, and how much larger than the largest seed: long inputs are slow ones.
 const MOST_BYTES: (usize, usize) = (1 << 20, 16);
 
+/// As large as the stack of a program's first thread.
+const STACK: usize = 8 << 20;
+
 fn main() -> ExitCode {
+    // On a thread of its own pool, parsers that read in parallel do so without waking others, which costs more than what they read.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(STACK).build();
+    pool.expect("a thread can be started").install(fuzz)
+}
+
+fn fuzz() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
     let seconds = number("PRIVYNET_FUZZ_SECONDS").unwrap_or(SECONDS);
@@ -51,9 +61,14 @@ fn main() -> ExitCode {
     if let Some((name, file)) = words.iter().find_map(|word| word.split_once('=')) {
         return again(name, Path::new(file), folder.path());
     }
-    let chosen = |target: &&Target| words.is_empty() || words.iter().any(|word| target.name.contains(word.as_str()));
+    if std::env::args().any(|word| word == "--list") {
+        all().iter().for_each(|target| println!("{}", target.name));
+        return ExitCode::SUCCESS;
+    }
+    let (share, of) = share();
+    let chosen = |target: &Target| words.is_empty() || words.iter().any(|word| target.name.contains(word.as_str()));
     let mut failed = false;
-    for target in all().iter().filter(chosen) {
+    for (_, target) in all().iter().enumerate().filter(|(index, target)| index % of == share && chosen(target)) {
         std::fs::create_dir_all(folder.path().join(target.name))
             .expect("the folder for temporary files can be written");
         let ran = Run::new(target, folder.path(), seed, corpus.as_deref()).fuzz(Duration::from_secs_f64(seconds), most);
@@ -61,6 +76,17 @@ fn main() -> ExitCode {
         println!("fuzz {:<12} {}", target.name, ran.unwrap_or_else(|failure| format!("FAILED: {failure}")));
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Which of the targets are this process's: those whose place leaves the first number when divided by the second.
+fn share() -> (usize, usize) {
+    let Ok(text) = std::env::var("PRIVYNET_FUZZ_SHARE") else {
+        return (0, 1);
+    };
+    let parsed = text.split_once('/').and_then(|(share, of)| Some((share.parse().ok()?, of.parse().ok()?)));
+    let (share, of): (usize, usize) = parsed.expect("PRIVYNET_FUZZ_SHARE is a text such as 1/2");
+    assert!((1..=of).contains(&share), "PRIVYNET_FUZZ_SHARE is a text such as 1/2, not {text}");
+    (share - 1, of)
 }
 
 /// What this process's threads took so far: other programs on the machine must not make an input slow.
