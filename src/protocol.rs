@@ -353,7 +353,7 @@ pub struct Plan {
 
 /// Raised when figures are taken in another way than before though the protocols' numbers are the same: another net
 /// behind a name, another optimiser, another extension of learning curves.
-const MEASUREMENT_VERSION: u32 = 9;
+const MEASUREMENT_VERSION: u32 = 10;
 
 /// A text that differs where figures of these fidelities must not stand beside those of another version of the program.
 pub fn fingerprint(fidelities: &[Fidelity]) -> String {

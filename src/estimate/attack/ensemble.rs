@@ -2,8 +2,10 @@
 //!
 //! Threat model: whoever mounts the attacks of the ladder holds the reconstructions of all of them. Where their errors differ a
 //! weighted sum errs less than each (stacked regression: Wolpert 1992, Breiman 1996): a decoder that has learnt all that it can and
-//! kernel ridge regression that has, too, leave different things out, and so do the decoder's own earlier cycles. Weights and a constant are the same for all pixels, so that
-//! they can't be fitted to the attacker's validation images too closely, on which they maximise the mean PSNR.
+//! kernel ridge regression that has, too, leave different things out, and so do the decoder's own earlier cycles. Weights and a
+//! constant are the same for all pixels, so that they can't be fitted to the attacker's validation images too closely. There are two
+//! sets of them: one maximises the mean PSNR on those images; the other that of the tenth that is recovered best, because weights that
+//! serve most images may spoil those, and it is those that a bound on the 95th percentile is to protect.
 
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Col, Mat, Scale, Side};
@@ -23,6 +25,12 @@ const RECOVERED: f64 = 1e-7;
 
 /// Steps of the search for weights; each is a weighted least-squares problem.
 const STEPS: usize = 30;
+
+/// Share of the images, those recovered best, that the 95th percentile is the middle of.
+const TAIL: f64 = 0.1;
+
+/// Figures that the weights for the tail may raise.
+const TAIL_METRICS: [Metric; 3] = [Metric::EnsemblePsnrP95, Metric::EnsemblePsnrP95Upper, Metric::EnsemblePsnrMax];
 
 /// What is added to the diagonal, as a share of its mean: two attacks may reconstruct the same.
 const JITTER: f64 = 1e-9;
@@ -67,24 +75,59 @@ fn least_squares(products: &[Products], weight: impl Fn(&Products) -> f64) -> Op
     Some(factor.solve(sum.col(size).subrows(0, size)))
 }
 
-/// Goes on from `weights` while `mean_log`, the mean logarithm of the images' errors, falls. The logarithm lies below its tangent: least
-/// squares with each image weighted by the inverse of its error never lose (majorisation: Hunter and Lange 2004).
-fn descend(products: &[Products], mut weights: Col<f64>, mean_log: &dyn Fn(&Col<f64>) -> f64) -> Col<f64> {
-    let mut least = mean_log(&weights);
-    for _ in 0..STEPS {
-        // Where nothing is left to be gained, nothing is to be held.
-        let weight = |product: &Products| {
-            let error = product.error(&weights);
-            if error < RECOVERED { 0.0 } else { 1.0 / error }
-        };
-        let Some(next) = least_squares(products, weight) else { break };
-        let found = mean_log(&next);
-        if found.is_nan() || found >= least - 1e-6 {
-            break;
-        }
-        (weights, least) = (next, found);
+/// How well attacks did, as the mean logarithm of the errors of those images that are recovered best: of a `share` of all.
+#[derive(Clone, Copy)]
+struct Aim<'a> {
+    products: &'a [Products],
+    share: f64,
+}
+
+impl Aim<'_> {
+    fn count(&self) -> usize {
+        ((self.share * self.products.len() as f64).ceil() as usize).clamp(1, self.products.len())
     }
-    weights
+
+    /// The mean with these weights, and the largest error that counts.
+    fn mean_log(&self, weights: &Col<f64>) -> (f64, f64) {
+        let mut errors: Vec<f64> = self.products.iter().map(|product| floored(product.error(weights))).collect();
+        let count = self.count();
+        let (_, &mut largest, _) = errors.select_nth_unstable_by(count - 1, f64::total_cmp);
+        (errors[..count].iter().map(|error| error.ln()).sum::<f64>() / count as f64, largest)
+    }
+
+    /// Goes on from `weights` while the mean falls. The logarithm lies below its tangent, and the mean of the least below that of any
+    /// other images: least squares with each image weighted by the inverse of its error never lose (majorisation: Hunter and Lange 2004).
+    fn descend(&self, mut weights: Col<f64>) -> Col<f64> {
+        let (mut least, mut largest) = self.mean_log(&weights);
+        for _ in 0..STEPS {
+            // Where nothing is left to be gained, nothing is to be held.
+            let weight = |product: &Products| {
+                let error = product.error(&weights);
+                if error < RECOVERED || error > largest { 0.0 } else { 1.0 / error }
+            };
+            let Some(next) = least_squares(self.products, weight) else { break };
+            let found = self.mean_log(&next);
+            if found.0.is_nan() || found.0 >= least - 1e-6 {
+                break;
+            }
+            (weights, (least, largest)) = (next, found);
+        }
+        weights
+    }
+
+    /// Weights that reach it best, of those of each member alone, of `others`, and of what can be reached from the best of them.
+    fn reach(&self, others: &[Col<f64>]) -> Option<Col<f64>> {
+        let size = self.products.first()?.0.nrows() - 1;
+        let alone = |member: usize| Col::from_fn(size, |at| if at == member { 1.0 } else { 0.0 });
+        let mut candidates: Vec<Col<f64>> = (0..size - 1).map(alone).chain(others.iter().cloned()).collect();
+        let worth = |weights: &Col<f64>| self.mean_log(weights).0;
+        let best = |all: &[Col<f64>]| all.iter().min_by(|a, b| worth(a).total_cmp(&worth(b))).cloned();
+        if self.count() >= FEWEST {
+            let starts = [best(&candidates), least_squares(self.products, |_| 1.0)];
+            candidates.extend(starts.into_iter().flatten().map(|start| self.descend(start)));
+        }
+        best(&candidates)
+    }
 }
 
 /// Weights of the attacks' reconstructions, and the constant, which is the last.
@@ -92,24 +135,14 @@ fn descend(products: &[Products], mut weights: Col<f64>, mean_log: &dyn Fn(&Col<
 struct Weights(Vec<f64>);
 
 impl Weights {
-    /// Those that maximise the mean over images of the PSNR. `members` and `truth` are of the same images.
-    fn fit(members: &[Images<'_>], truth: &Images<'_>) -> Option<Self> {
+    /// Those that maximise the mean over images of the PSNR, and those that maximise it over the [`TAIL`] of images that are recovered
+    /// best. `members` and `truth` are of the same images.
+    fn fit(members: &[Images<'_>], truth: &Images<'_>) -> Option<[Self; 2]> {
         let products: Vec<Products> =
             (0..truth.count()).into_par_iter().map(|image| Products::of(members, truth, image)).collect();
-        let size = members.len() + 1;
-        let alone = |member: usize| Col::from_fn(size, |at| if at == member { 1.0 } else { 0.0 });
-        let mean_log = |weights: &Col<f64>| {
-            let logs = products.iter().map(|product| floored(product.error(weights)).ln());
-            logs.sum::<f64>() / products.len() as f64
-        };
-        let mut candidates: Vec<Col<f64>> = (0..members.len()).map(alone).collect();
-        if products.len() >= FEWEST {
-            let best = candidates.iter().min_by(|a, b| mean_log(a).total_cmp(&mean_log(b))).cloned();
-            let pooled = least_squares(&products, |_| 1.0);
-            candidates.extend([best, pooled].into_iter().flatten().map(|start| descend(&products, start, &mean_log)));
-        }
-        let weights = candidates.into_iter().min_by(|a, b| mean_log(a).total_cmp(&mean_log(b)))?;
-        Some(Self(weights.iter().copied().collect()))
+        let mean = Aim { products: &products, share: 1.0 }.reach(&[])?;
+        let tail = Aim { products: &products, share: TAIL }.reach(std::slice::from_ref(&mean))?;
+        Some([mean, tail].map(|weights| Self(weights.iter().copied().collect())))
     }
 
     /// The weighted sum.
@@ -158,13 +191,26 @@ impl Estimator for EnsembleAttack<'_> {
         let scored: Vec<&[f32]> = self.members.iter().map(|member| &member.scored[..]).collect();
         let known: Vec<Images<'_>> =
             validation.iter().map(|pixels| content(pixels, self.laboratory)).collect::<Result<_, _>>()?;
-        let Some(weights) = Weights::fit(&known, &content(&truth[..common], self.laboratory)?) else {
+        let Some([mean, tail]) = Weights::fit(&known, &content(&truth[..common], self.laboratory)?) else {
             return Ok(Estimate::default());
         };
-        let reconstructions =
-            Reconstructions { scored: weights.apply(&scored), validation: weights.apply(&validation) };
-        watch.tell(self.name(), 0.8)?;
-        judge(reconstructions, &Metric::ENSEMBLE, &bench, request, self.laboratory, start)
+        let judged = |weights: &Weights| {
+            let reconstructions =
+                Reconstructions { scored: weights.apply(&scored), validation: weights.apply(&validation) };
+            judge(reconstructions, &Metric::ENSEMBLE, &bench, request, self.laboratory, start)
+        };
+        watch.tell(self.name(), 0.6)?;
+        let mut found = judged(&mean)?;
+        if tail != mean {
+            watch.tell(self.name(), 0.8)?;
+            let tail = judged(&tail)?.measurements;
+            for row in found.measurements.iter_mut().filter(|row| TAIL_METRICS.contains(&row.metric)) {
+                if let Some(other) = tail.iter().find(|other| other.metric == row.metric && other.value > row.value) {
+                    row.clone_from(other);
+                }
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -191,9 +237,14 @@ mod tests {
         psnr.iter().sum::<f64>() / psnr.len() as f64
     }
 
+    fn fit_both(members: &[&[f32]], truth: &[f32]) -> [Weights; 2] {
+        let shape = [truth.len() / (6 * 6 * 3), 6, 6, 3];
+        let images: Vec<Images<'_>> = members.iter().map(|member| Images::new(member, shape).unwrap()).collect();
+        Weights::fit(&images, &Images::new(truth, shape).unwrap()).unwrap()
+    }
+
     fn fit(members: &[&[f32]], truth: &[f32]) -> Weights {
-        let images: Vec<Images<'_>> = members.iter().map(|member| Images::new(member, SHAPE).unwrap()).collect();
-        Weights::fit(&images, &Images::new(truth, SHAPE).unwrap()).unwrap()
+        fit_both(members, truth)[0].clone()
     }
 
     fn truth() -> Vec<f32> {
@@ -246,7 +297,32 @@ mod tests {
         let few = |pixels: &[f32]| pixels[..shape.iter().product()].to_vec();
         let [a, b, x] = [few(&members[0]), few(&members[1]), few(&truth)];
         let images = |pixels| Images::new(pixels, shape).unwrap();
-        assert_eq!(Weights::fit(&[images(&b), images(&a)], &images(&x)), Some(Weights(vec![0.0, 1.0, 0.0])));
+        let best = || Weights(vec![0.0, 1.0, 0.0]);
+        assert_eq!(Weights::fit(&[images(&b), images(&a)], &images(&x)), Some([best(), best()]));
+    }
+
+    #[test]
+    fn the_images_recovered_best_have_weights_of_their_own() {
+        // A tenth of them is recovered by the first attack alone, all others equally well by both.
+        let image = 6 * 6 * 3;
+        let truth: Vec<f32> = noise(1, 20 * FEWEST * image).iter().map(|x| 0.5 + 0.4 * x).collect();
+        let few = 2 * FEWEST * image;
+        let of = |few_by: f32, seed: u32| {
+            let noise = noise(seed, truth.len());
+            [added(&truth[..few], few_by, &noise[..few]), added(&truth[few..], 0.3, &noise[few..])].concat()
+        };
+        let members = [of(0.02, 4), of(0.3, 5)];
+        let [mean, tail] = fit_both(&[&members[0], &members[1]], &truth);
+        let psnr = |weights: &Weights| {
+            let found = weights.apply(&[&members[0], &members[1]]);
+            let images = |pixels| Images::new(pixels, [20 * FEWEST, 6, 6, 3]).unwrap();
+            let all = crate::metrics::psnr(&images(&found), &images(&truth)).unwrap();
+            let mean_of = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+            (mean_of(&all), mean_of(&all[..2 * FEWEST]))
+        };
+        let ((mean_all, mean_few), (tail_all, tail_few)) = (psnr(&mean), psnr(&tail));
+        assert!(tail_few > mean_few + 3.0, "{tail_few} {mean_few} by {tail:?} {mean:?}");
+        assert!(mean_all > tail_all, "{mean_all} {tail_all} by {mean:?} {tail:?}");
     }
 
     #[test]
