@@ -73,7 +73,11 @@ pub(super) fn open(dir: &Path) -> Result<(StudyReader, Record), AppError> {
             "the study is still running: `privynet watch {}` follows it, and its page shows what was measured so far",
             dir.file_name().unwrap_or_default().display()
         )),
-        false => problem("the study has no conclusion yet: run its `privynet optimize` command to the end (it resumes)"),
+        false => problem(&format!(
+            "the study has no conclusion yet: run its `privynet optimize` command to the end (it resumes); `privynet watch {} --once` tells \
+             what was measured so far",
+            dir.file_name().unwrap_or_default().display()
+        )),
     })?;
     let unreadable = |error: serde_json::Error| {
         problem(&format!("its conclusion can't be read ({error}): run `privynet optimize` again"))
