@@ -207,6 +207,10 @@ named_enum! {
         InversionGainMax = "inversion_gain_max",
         /// 95th percentile over the inverted images of the PSNR of inversion, dB.
         InversionPsnrP95 = "inversion_psnr_p95",
+        /// What sixteen times the descent is expected to make of that, dB.
+        InversionPsnrP95Extended = "inversion_psnr_p95_extended",
+        /// Upper confidence limit of the 95th percentile itself, whatever its distribution, dB.
+        InversionPsnrP95Upper = "inversion_psnr_p95_upper",
         /// What inversion gains in SSIM on its start, mean over images.
         InversionGainSsim = "inversion_gain_ssim",
         /// Of channels that are a secret, how many the attacker found out from statistics of the features.

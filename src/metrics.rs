@@ -28,7 +28,7 @@ pub use floor::Floor;
 pub use images::Images;
 pub use psnr::{MAX_PSNR, mean_squared_errors, pooled_psnr, psnr, psnr_from_mse};
 pub use ssim::ssim;
-pub use summary::{Summary, quantile, quantile_upper};
+pub use summary::{Summary, quantile, quantile_upper, values_for_upper};
 
 /// Why a figure could not be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -299,7 +299,7 @@ impl Protocol {
                 decoder: DecoderKind::Strong { width: 64, blocks: 4 },
                 attack: deep(watched(2, 3)),
                 refinement: REFINEMENT,
-                inversion: inversion(32, 80, 2),
+                inversion: inversion(96, 80, 2),
                 task: watched(8, 0),
                 ..Self::of(Fidelity::Reference)
             },

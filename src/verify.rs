@@ -1,15 +1,14 @@
 //! Verification: the winner measured again, with fresh seeds, more training and the evaluation images, which nothing
 //! but verification ever scores.
 //!
-//! The privacy claim rests on these figures alone. Per figure, the *largest* over the attacks and fresh seeds is taken
-//! (an attacker keeps the best of several trainings), extended to sixteen times the training along the attack's learning
-//! curve, and raised by a one-sided margin over the draw of the images: Student's t for means, an order statistic for
-//! the 95th percentile. Where the ensemble of all attacks recovers more than the decoder alone, it is the ensemble's figure that
-//! is extended by what longer training gains the decoder. Where the attacker knows the local net, what white-box inversion gains
-//! on the ensemble on the same images, and its own margin, are added: an inversion takes too long for all images, but differences
-//! vary little.
-//! To the upper limit on a 95th percentile the largest gain on any image is added, and the inverted images' own 95th percentile
-//! counts, where that is more. Where SSIM is bounded, a decoder trained for it runs too. The allowance for error, 1 − confidence, is divided by the number of
+//! The privacy claim rests on these figures alone. Every attack of every fresh seed is a way to the images of its own: what it
+//! recovered, extended to sixteen times the training along its learning curve, and raised by a one-sided margin over the draw of the
+//! images (Student's t for means, an order statistic for the 95th percentile). The *largest* counts, of what was recovered and of the
+//! limits: an attacker may have made any of them. Where the ensemble of all attacks recovers more than the decoder alone, it is
+//! extended by what longer training gains the decoder. Where the attacker knows the local net, what white-box inversion gains on
+//! the ensemble on the same images, and its own margin, are added: an inversion takes too long for all images, but differences
+//! vary little. To the limit on a 95th percentile the largest gain on any image is added, and the inverted images' own upper limit
+//! counts, which takes as many of them as its order statistic needs. Where SSIM is bounded, a decoder trained for it runs too. The allowance for error, 1 − confidence, is divided by the number of
 //! bounds and of designs that may be put to verification (Bonferroni). That a design which follows a refuted one was chosen
 //! by its figures on the same images, and that a study may be repeated on them, is not corrected for; nor does any
 //! confidence cover an attacker who is stronger than these trainings and their extension.
@@ -90,12 +89,6 @@ fn fresh_seeds(study_seed: u64, count: usize) -> Vec<u64> {
 /// The chance of error that each bound of each attempt is allowed.
 pub fn error_rate(confidence: f64, bounds: &[MetricBound], plan: &Plan) -> f64 {
     (1.0 - confidence) / (bounds.len() * plan.verification_attempts).max(1) as f64
-}
-
-/// Evaluation images from which an upper limit on the 95th percentile exists: with fewer, even the largest value lies
-/// below it with a chance of more than `error_rate`.
-pub fn images_for_p95(error_rate: f64) -> usize {
-    (error_rate.ln() / 0.95f64.ln()).ceil() as usize
 }
 
 /// What a verification is judged by.

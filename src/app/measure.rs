@@ -240,6 +240,8 @@ impl Measured<'_> {
             let inversion = [
                 Metric::InversionPsnrMean,
                 Metric::InversionPsnrP95,
+                Metric::InversionPsnrP95Extended,
+                Metric::InversionPsnrP95Upper,
                 Metric::InversionGainMean,
                 Metric::InversionGainTail,
                 Metric::InversionGainMax,

@@ -12,6 +12,7 @@ use crate::estimate::{AttackLadder, CloudAccuracy, Estimator, Laboratory};
 use crate::exec::Lanes;
 use crate::features::FeatureCache;
 use crate::measurement::Metric;
+use crate::metrics;
 use crate::nn::{Device, Shape};
 use crate::protocol::{Plan, Workload};
 use crate::space::{Cost, Slot, Space};
@@ -131,7 +132,7 @@ pub(super) fn enough_images(budget: &BudgetFile, assets: &Assets) -> Result<(), 
         return Ok(());
     }
     let error_rate = verify::error_rate(budget.privacy.confidence, &bounds, &Plan::of(budget.effort.level));
-    let (found, needed) = (assets.parts.evaluation.len(), verify::images_for_p95(error_rate));
+    let (found, needed) = (assets.parts.evaluation.len(), metrics::values_for_upper(0.95, error_rate));
     if found >= needed {
         return Ok(());
     }

@@ -38,7 +38,7 @@ impl Effort {
             decoder: DecoderKind::Strong { width: 64, blocks: 4 },
             training: Training { epochs: 2, doublings: 3, ..Self::base() },
             descent: Descent::tried(150, 2),
-            inverted: 64,
+            inverted: 96,
         }
     }
 

@@ -62,6 +62,12 @@ pub fn quantile(sorted: &[f64], probability: f64) -> Result<f64, MetricsError> {
     Ok(sorted[below] + (position - below as f64) * (sorted[above] - sorted[below]))
 }
 
+/// Values from which [`quantile_upper`] exists: with fewer, even the largest lies below the quantile with a chance of more than
+/// `error_rate`. Both are in `(0, 1)`.
+pub fn values_for_upper(probability: f64, error_rate: f64) -> usize {
+    (error_rate.ln() / probability.ln()).ceil() as usize
+}
+
 /// Distribution-free upper confidence limit of the quantile at `probability`: the smallest order statistic that lies
 /// below the true quantile with a chance of at most `error_rate`, whatever the values' distribution; `None` where even
 /// the largest value may, for which `n ≥ ln(error_rate) / ln(probability)` values are needed.

@@ -13,14 +13,112 @@ pub(super) struct Evidence<'a> {
     pub(super) error_rate: f64,
 }
 
+/// A way to the images: what one attack of one seed recovered. Each has an extension and a margin of its own, so that a stronger
+/// attack with a smaller margin takes nothing from another's.
+struct Path {
+    value: f64,
+    std_error: f64,
+    /// With longer training; `None` where the learning curve can't tell.
+    extended: Option<f64>,
+    /// The most that that may be; `None` where the images are too few for a limit.
+    upper: Option<f64>,
+}
+
 /// What inversion adds to where it starts.
 struct Gain {
     /// On the images that it ran on; a loss counts as none.
     value: f64,
     /// The most that it may be.
     upper: f64,
-    /// What the inverted images themselves reach.
-    reached: f64,
+}
+
+/// The rows of one seed.
+#[derive(Clone, Copy)]
+struct Seed<'a> {
+    evidence: Evidence<'a>,
+    seed: u64,
+}
+
+impl<'a> Seed<'a> {
+    fn row(self, metric: Metric) -> Option<&'a Measurement> {
+        self.evidence.of(metric).find(|row| row.seed == self.seed)
+    }
+
+    fn gain(self) -> Gain {
+        let row = self.evidence.metric.inversion_gain().and_then(|name| self.row(name));
+        let upper = row.map_or(0.0, |row| (row.value + self.evidence.margin(row)).max(0.0));
+        // A mean gain says little of a tail: those that gain most may be the tail.
+        let most = self.row(Metric::InversionGainMax).filter(|_| self.evidence.is_of_tail());
+        Gain {
+            value: row.map_or(0.0, |row| row.value.max(0.0)),
+            upper: most.map_or(upper, |most| upper.max(most.value)),
+        }
+    }
+
+    /// The decoder and the ensemble, which longer training of the decoder and inversion add to.
+    fn trained(self) -> impl Iterator<Item = Path> {
+        let metric = self.evidence.metric;
+        let decoder = self.row(metric);
+        let extended = metric.extended().and_then(|name| self.row(name));
+        let left = extended.zip(decoder).map(|(extended, decoder)| (extended.value - decoder.value).max(0.0));
+        let ensemble = metric.of(&Metric::ENSEMBLE).and_then(|name| self.row(name));
+        let uppers = [Metric::PsnrP95Upper, Metric::EnsemblePsnrP95Upper];
+        let gain = self.gain();
+        [decoder, ensemble].into_iter().zip(uppers).filter_map(move |(row, upper)| {
+            let row = row?;
+            let value = row.value + gain.value;
+            let most = self.upper(row, upper);
+            Some(Path {
+                value,
+                std_error: row.std_error,
+                extended: left.map(|left| value + left),
+                upper: left.zip(most).map(|(left, most)| most + left + gain.upper),
+            })
+        })
+    }
+
+    /// A row's upper limit over the draw of its images: of a tail by order statistics.
+    fn upper(self, row: &Measurement, of_tail: Metric) -> Option<f64> {
+        match self.evidence.metric {
+            Metric::PsnrP95 => self.row(of_tail).map(|upper| upper.value.max(row.value)),
+            _ => Some(row.value + self.evidence.margin(row)),
+        }
+    }
+
+    /// The attacks in closed form, which end where they are.
+    fn closed(self) -> impl Iterator<Item = Path> {
+        let attacks = [(&Metric::LINEAR[..], None), (&Metric::KERNEL, Some(Metric::KernelPsnrP95Upper))];
+        attacks.into_iter().filter_map(move |(names, of_tail)| {
+            let row = self.row(self.evidence.metric.of(names)?)?;
+            let most = of_tail.and_then(|name| self.upper(row, name)).unwrap_or(row.value);
+            Some(Path {
+                value: row.value,
+                std_error: row.std_error,
+                extended: Some(row.value),
+                upper: Some(most.max(row.value + self.evidence.margin(row))),
+            })
+        })
+    }
+
+    /// The tail of the inverted images themselves: those that gain most need not be those that were recovered best before.
+    fn inverted(self) -> Option<Path> {
+        let row = self.row(Metric::InversionPsnrP95).filter(|_| self.evidence.is_of_tail())?;
+        let left = self.row(Metric::InversionPsnrP95Extended).map(|extended| (extended.value - row.value).max(0.0));
+        let most = match self.row(Metric::InversionPsnrP95Upper) {
+            Some(upper) => upper.value.max(row.value),
+            None => row.value + self.evidence.margin(row),
+        };
+        Some(Path {
+            value: row.value,
+            std_error: row.std_error,
+            extended: left.map(|left| row.value + left),
+            upper: left.map(|left| most + left),
+        })
+    }
+
+    fn paths(self) -> impl Iterator<Item = Path> {
+        self.trained().chain(self.closed()).chain(self.inverted())
+    }
 }
 
 impl<'a> Evidence<'a> {
@@ -28,12 +126,8 @@ impl<'a> Evidence<'a> {
         self.rows.iter().copied().filter(move |row| row.metric == metric)
     }
 
-    fn strongest(self, metric: Metric) -> Option<&'a Measurement> {
-        self.of(metric).max_by(|a, b| a.value.total_cmp(&b.value))
-    }
-
-    fn largest(self, metric: Metric) -> Option<f64> {
-        self.strongest(metric).map(|row| row.value)
+    fn is_of_tail(self) -> bool {
+        matches!(self.metric, Metric::PsnrP95 | Metric::PsnrMax)
     }
 
     /// A row's one-sided margin over the draw of its images.
@@ -43,82 +137,29 @@ impl<'a> Evidence<'a> {
         quantile * row.std_error
     }
 
-    /// The ensemble, or the decoder where that recovers more: longer training and inversion add to it.
-    fn trained(self, decoder: &'a Measurement) -> &'a Measurement {
-        let ensemble = self.metric.of(&Metric::ENSEMBLE).and_then(|name| self.strongest(name));
-        ensemble.filter(|ensemble| ensemble.value > decoder.value).unwrap_or(decoder)
-    }
-
-    fn gain(self) -> Gain {
-        let row = self.metric.inversion_gain().and_then(|name| self.strongest(name));
-        let upper = row.map_or(0.0, |row| (row.value + self.margin(row)).max(0.0));
-        let gain = Gain { value: row.map_or(0.0, |row| row.value.max(0.0)), upper, reached: f64::NEG_INFINITY };
-        match self.metric {
-            // A mean gain says little of a tail: those that gain most may be the tail.
-            Metric::PsnrP95 | Metric::PsnrMax => Gain {
-                upper: upper.max(self.largest(Metric::InversionGainMax).unwrap_or(0.0)),
-                reached: self.largest(Metric::InversionPsnrP95).unwrap_or(gain.reached),
-                ..gain
-            },
-            _ => gain,
-        }
-    }
-
-    /// The stronger of the attacks in closed form.
-    fn closed(self) -> Option<&'a Measurement> {
-        let names = [&Metric::LINEAR[..], &Metric::KERNEL].into_iter().filter_map(|names| self.metric.of(names));
-        names.filter_map(|name| self.strongest(name)).max_by(|a, b| a.value.total_cmp(&b.value))
-    }
-
-    /// What longer training of the decoder would reach with the ensemble of its own seed: the seed that is extended furthest need not
-    /// be the one that leads.
-    fn extended(self) -> Option<f64> {
-        let figure = |metric, seed: u64| self.of(metric).find(|row| row.seed == seed).map(|row| row.value);
-        let lead = |seed| {
-            let ensemble = self.metric.of(&Metric::ENSEMBLE).and_then(|name| figure(name, seed));
-            ensemble.zip(figure(self.metric, seed)).map_or(0.0, |(ensemble, decoder)| (ensemble - decoder).max(0.0))
-        };
-        self.of(self.metric.extended()?).map(|row| row.value + lead(row.seed)).max_by(f64::total_cmp)
-    }
-
-    /// The margin of what was trained; of a tail by order statistics, `None` where the images are too few for them.
-    fn margin_of_trained(self, trained: &Measurement) -> Option<f64> {
-        if self.metric != Metric::PsnrP95 {
-            return Some(self.margin(trained));
-        }
-        let uppers = [Metric::PsnrP95Upper, Metric::EnsemblePsnrP95Upper].into_iter();
-        let upper = uppers.filter_map(|name| self.largest(name)).max_by(f64::total_cmp)?;
-        Some((upper - trained.value).max(0.0))
-    }
-
-    /// The margin of an attack in closed form.
-    fn margin_of_closed(self, row: &Measurement) -> f64 {
-        let tail = self.largest(Metric::KernelPsnrP95Upper).filter(|_| self.metric == Metric::PsnrP95);
-        self.margin(row).max(tail.map_or(0.0, |upper| upper - row.value))
-    }
-
-    /// The figure; `None` where no row has it.
+    /// The figure; `None` where no row has it. Of every attack and seed the largest counts: an attacker may have made any of them.
     pub(super) fn figure(self, converged: bool, limit: Option<f64>) -> Option<VerifiedFigure> {
         let metric = self.metric;
         if metric == Metric::Accuracy {
             return self.accuracy(limit);
         }
-        let trained = self.trained(self.strongest(metric)?);
-        let (gain, closed) = (self.gain(), self.closed());
-        let inverted = trained.value + gain.value;
-        let value = closed.map_or(inverted, |row| inverted.max(row.value)).max(gain.reached);
-        let extended = self.extended().map(|extended| (extended + gain.value).max(value));
-        // An attack that leads has a margin of its own.
-        let leads = closed.filter(|row| row.value > inverted).map_or(0.0, |row| self.margin_of_closed(row));
-        let margin = self.margin_of_trained(trained).map(|margin| (margin + gain.upper - gain.value).max(leads));
+        let seeds = self.of(metric).map(|row| row.seed);
+        let paths: Vec<Path> = seeds.flat_map(|seed| Seed { evidence: self, seed }.paths()).collect();
+        let Path { value, std_error, .. } = paths.iter().max_by(|a, b| a.value.total_cmp(&b.value))?;
+        // One that can't be told leaves the whole open.
+        let largest = |of: fn(&Path) -> Option<f64>| {
+            let all: Option<Vec<f64>> = paths.iter().map(of).collect();
+            all?.into_iter().max_by(f64::total_cmp)
+        };
         // What an attack that was cut short recovered is a lower bound, whatever is added to it.
-        let upper = extended.zip(margin).filter(|_| converged).map(|(extended, margin)| extended + margin);
-        Some(VerifiedFigure { metric, value, std_error: trained.std_error, extended, upper, limit })
+        let upper = largest(|path| path.upper).filter(|_| converged);
+        let extended = largest(|path| path.extended);
+        Some(VerifiedFigure { metric, value: *value, std_error: *std_error, extended, upper, limit })
     }
 
     /// The mean over seeds, which differ by more than images do: both count.
     fn accuracy(self, limit: Option<f64>) -> Option<VerifiedFigure> {
-        let worst = self.strongest(Metric::Accuracy)?;
+        let worst = self.of(Metric::Accuracy).max_by(|a, b| a.value.total_cmp(&b.value))?;
         let values: Vec<f64> = self.of(Metric::Accuracy).map(|row| row.value).collect();
         let count = values.len() as f64;
         let value = values.iter().sum::<f64>() / count;

@@ -79,9 +79,17 @@ fn a_tail_counts_the_largest_gain_and_the_inverted_images_own() {
     let found = p95(&[tail.clone(), most.clone()]);
     assert_eq!((found.value, found.extended, found.upper), (25.0, Some(25.5), Some(28.5)));
     // Images that gain most may not be those that the decoder does best.
-    let own = row(Metric::InversionPsnrP95, 26.0, 0.5, 32);
-    let found = p95(&[tail, most, own]);
-    assert_eq!((found.value, found.extended, found.upper), (26.0, Some(26.0), Some(29.0)));
+    let own = [(Metric::InversionPsnrP95, 26.0), (Metric::InversionPsnrP95Extended, 26.25)];
+    let own = own.map(|(metric, value)| row(metric, value, 0.5, 100));
+    let all = |more: &[Measurement]| p95(&[&[tail.clone(), most.clone()], &own[..], more].concat());
+    let found = all(&[]);
+    assert_eq!((found.value, found.extended, found.upper), (26.0, Some(26.25), Some(28.5)));
+    // They are few, and have a limit of their own.
+    let found = all(&[row(Metric::InversionPsnrP95Upper, 29.0, 0.0, 100)]);
+    assert_eq!((found.value, found.extended, found.upper), (26.0, Some(26.25), Some(29.25)));
+    // One whose descent did not end has none.
+    let open = p95(&[tail.clone(), most.clone(), own[0].clone()]);
+    assert_eq!((open.value, open.extended, open.upper), (26.0, None, None));
 }
 
 #[test]
@@ -139,6 +147,37 @@ fn a_decoder_that_learnt_nothing_is_told_by_its_own_figures() {
     assert_eq!(candidate(11.0, 15.0), 2, "behind kernel ridge and at the floor");
     assert_eq!(candidate(14.0, 15.5), 1);
     assert_eq!(candidate(14.6, 15.0), 0);
+}
+
+#[test]
+fn a_stronger_attack_with_a_smaller_margin_takes_nothing_from_a_claim() {
+    let p95 = |ensemble: f64, upper: f64| {
+        let rows = [
+            row(Metric::PsnrP95, 27.09, 0.2, 1000),
+            row(Metric::PsnrP95Extended, 27.30, 0.2, 1000),
+            row(Metric::PsnrP95Upper, 27.6, 0.0, 1000),
+            row(Metric::EnsemblePsnrP95, ensemble, 0.2, 1000),
+            row(Metric::EnsemblePsnrP95Upper, upper, 0.0, 1000),
+            row(Metric::InversionGainTail, 0.543, 0.0, 96),
+            row(Metric::InversionGainMax, 3.0, 0.0, 96),
+            row(Metric::InversionPsnrP95, 30.0, 0.5, 96),
+            row(Metric::InversionPsnrP95Extended, 30.0, 0.5, 96),
+        ];
+        figure(Metric::PsnrP95, &rows, None).upper.unwrap()
+    };
+    assert!(p95(27.50, 27.72) > p95(27.20, 27.698));
+}
+
+#[test]
+fn seeds_keep_their_own_margins_and_extensions() {
+    let seed = |seed, value, extended, upper| {
+        let values = [(Metric::PsnrP95, value), (Metric::PsnrP95Extended, extended), (Metric::PsnrP95Upper, upper)];
+        values.map(|(metric, value)| Measurement { seed, ..row(metric, value, 0.1, 1000) })
+    };
+    let rows = [seed(1, 24.0, 27.0, 25.8), seed(2, 25.0, 25.5, 25.5)].concat();
+    let found = figure(Metric::PsnrP95, &rows, None);
+    assert_eq!((found.value, found.extended), (25.0, Some(27.0)));
+    assert!((found.upper.unwrap() - 28.8).abs() < 1e-9, "{found:?}");
 }
 
 #[test]

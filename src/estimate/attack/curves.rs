@@ -61,9 +61,23 @@ impl Curves {
         curve.left_to_gain().unwrap_or_else(|| curve.straight_on()).max(of_leading * share.max(0.0))
     }
 
+    /// Whether neither the mean nor the tail gains any more.
+    pub(super) fn are_flat(&self) -> bool {
+        self.lead().is_flat() && self.psnr_p95.is_flat()
+    }
+
     /// What sixteen times the training would reach, and whether that can be told: by the curve of the figure that the training aims at.
     pub(super) fn rows(&self, request: &Request<'_>, measured: &[Measurement]) -> Vec<Measurement> {
-        let left = if self.settled { None } else { self.lead().left_to_gain() };
+        self.extended_by(if self.settled { None } else { self.lead().left_to_gain() }, request, measured)
+    }
+
+    /// The same where the leading figure is known to gain so much; `None` where that can't be told.
+    pub(super) fn extended_by(
+        &self,
+        left: Option<f64>,
+        request: &Request<'_>,
+        measured: &[Measurement],
+    ) -> Vec<Measurement> {
         let converged = request.row(Metric::AttackConverged, f64::from(u8::from(left.is_some())), 0.0, 1);
         let mut rows = vec![converged];
         let Some(left) = left else { return rows };

@@ -4,8 +4,8 @@
 //! weighted sum errs less than each (stacked regression: Wolpert 1992, Breiman 1996): a decoder that has learnt all that it can and
 //! kernel ridge regression that has, too, leave different things out, and so do the decoder's own earlier cycles. Weights and a
 //! constant are the same for all pixels, so that they can't be fitted to the attacker's validation images too closely. There are two
-//! sets of them: one maximises the mean PSNR on those images; the other that of the tenth that is recovered best, because weights that
-//! serve most images may spoil those, and it is those that a bound on the 95th percentile is to protect.
+//! sets of them: one maximises the mean PSNR on those images, the other its 95th percentile, because weights that serve most images may
+//! spoil those that are recovered best.
 
 use faer::linalg::solvers::{Llt, Solve};
 use faer::{Col, Mat, Scale, Side};
@@ -26,7 +26,7 @@ const RECOVERED: f64 = 1e-7;
 /// Steps of the search for weights; each is a weighted least-squares problem.
 const STEPS: usize = 30;
 
-/// Share of the images, those recovered best, that the 95th percentile is the middle of.
+/// Share of the images, those recovered best, that the 95th percentile is in the middle of.
 const TAIL: f64 = 0.1;
 
 /// Figures that the weights for the tail may raise.
@@ -115,19 +115,19 @@ impl Aim<'_> {
         weights
     }
 
-    /// Weights that reach it best, of those of each member alone, of `others`, and of what can be reached from the best of them.
-    fn reach(&self, others: &[Col<f64>]) -> Option<Col<f64>> {
-        let size = self.products.first()?.0.nrows() - 1;
-        let alone = |member: usize| Col::from_fn(size, |at| if at == member { 1.0 } else { 0.0 });
-        let mut candidates: Vec<Col<f64>> = (0..size - 1).map(alone).chain(others.iter().cloned()).collect();
-        let worth = |weights: &Col<f64>| self.mean_log(weights).0;
-        let best = |all: &[Col<f64>]| all.iter().min_by(|a, b| worth(a).total_cmp(&worth(b))).cloned();
-        if self.count() >= FEWEST {
-            let starts = [best(&candidates), least_squares(self.products, |_| 1.0)];
-            candidates.extend(starts.into_iter().flatten().map(|start| self.descend(start)));
+    /// What can be reached from the best of `starts` and from the least squared error; nothing where images are too few.
+    fn reach(&self, starts: &[Col<f64>]) -> Vec<Col<f64>> {
+        if self.count() < FEWEST {
+            return Vec::new();
         }
-        best(&candidates)
+        let best = least(starts, |weights| self.mean_log(weights).0);
+        [best, least_squares(self.products, |_| 1.0)].into_iter().flatten().map(|start| self.descend(start)).collect()
     }
+}
+
+/// The weights with the least `worth`.
+fn least(all: &[Col<f64>], worth: impl Fn(&Col<f64>) -> f64) -> Option<Col<f64>> {
+    all.iter().min_by(|a, b| worth(a).total_cmp(&worth(b))).cloned()
 }
 
 /// Weights of the attacks' reconstructions, and the constant, which is the last.
@@ -135,13 +135,21 @@ impl Aim<'_> {
 struct Weights(Vec<f64>);
 
 impl Weights {
-    /// Those that maximise the mean over images of the PSNR, and those that maximise it over the [`TAIL`] of images that are recovered
-    /// best. `members` and `truth` are of the same images.
+    /// Those that maximise the mean over images of the PSNR, and those that maximise its 95th percentile. `members` and `truth` are of
+    /// the same images.
     fn fit(members: &[Images<'_>], truth: &Images<'_>) -> Option<[Self; 2]> {
         let products: Vec<Products> =
             (0..truth.count()).into_par_iter().map(|image| Products::of(members, truth, image)).collect();
-        let mean = Aim { products: &products, share: 1.0 }.reach(&[])?;
-        let tail = Aim { products: &products, share: TAIL }.reach(std::slice::from_ref(&mean))?;
+        let size = members.len() + 1;
+        let alone = |member: usize| Col::from_fn(size, |at| if at == member { 1.0 } else { 0.0 });
+        let mut candidates: Vec<Col<f64>> = (0..members.len()).map(alone).collect();
+        let whole = Aim { products: &products, share: 1.0 };
+        candidates.extend(whole.reach(&candidates));
+        let mean = least(&candidates, |weights| whole.mean_log(weights).0)?;
+        // Descents aim at tenths and twentieths; what counts is the percentile.
+        let [tenth, twentieth] = [TAIL, TAIL / 2.0].map(|share| Aim { products: &products, share });
+        candidates.extend([tenth, twentieth].iter().flat_map(|aim| aim.reach(&candidates)).collect::<Vec<_>>());
+        let tail = least(&candidates, |weights| twentieth.mean_log(weights).1)?;
         Some([mean, tail].map(|weights| Self(weights.iter().copied().collect())))
     }
 

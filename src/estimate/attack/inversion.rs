@@ -29,7 +29,7 @@
 mod descent;
 
 use self::descent::{Cycle, Descender, Halt, Prior, Rule, Sought};
-use crate::estimate::attack::curve::LearningCurve;
+use crate::estimate::attack::curves::Curves;
 use crate::estimate::attack::scores::{Scores, mean_psnr};
 use crate::estimate::bench::{Bench, Pairs};
 use crate::estimate::laboratory::Laboratory;
@@ -55,7 +55,7 @@ const TRIED_ON: usize = 12;
 /// How often more than planned a descent is doubled while its curve can't be extended: it gains ever more.
 const UNSETTLED: usize = 2;
 
-/// A cycle that gains less than this on validation images, dB, is one that stands still.
+/// A weaker prior must gain as much on validation images, dB.
 const FLAT_DB: f64 = 0.1;
 
 /// Inverts the local net on the scored images.
@@ -109,8 +109,8 @@ struct Route {
     cycles: Vec<Cycle>,
     /// Whether they begin with the other attack's reconstructions.
     anchored: bool,
-    /// Mean PSNR of the start and after each cycle that was tried.
-    curve: LearningCurve,
+    /// The figures of the start and after each cycle that was tried.
+    curves: Curves,
     /// The validation images, reconstructed.
     found: Vec<f32>,
 }
@@ -120,7 +120,7 @@ impl Route {
     fn sketch(steps: usize, anchored: bool) -> Self {
         let prior = Prior { variation: 1e-3, anchor: anchored.then_some(1e-4) };
         let cycles = vec![Cycle { prior, rule: Rule::BarzilaiBorwein, steps }];
-        Self { cycles, anchored, curve: LearningCurve::new(FLAT_DB), found: Vec::new() }
+        Self { cycles, anchored, curves: Curves::new(Metric::PsnrMean), found: Vec::new() }
     }
 }
 
@@ -155,6 +155,12 @@ impl Trials<'_, '_> {
         Ok(Trial { cycle, images, psnr })
     }
 
+    /// Adds a cycle's figures; returns whether its mean PSNR is the best so far.
+    fn judge(&self, curves: &mut Curves, images: &[f32]) -> Result<bool, Halt> {
+        let scores = Scores::new(images, self.originals, self.laboratory).map_err(Halt::Told)?;
+        Ok(curves.push(&scores).map_err(Halt::Told)?.contains(&Metric::PsnrMean))
+    }
+
     /// Finds a schedule: the best of several priors, then ever weaker ones while they serve, then cycles as long as all before.
     fn schedule(&mut self, descent: Descent) -> Result<Route, Halt> {
         let stronger = |a: Trial, b: Trial| if b.psnr > a.psnr { b } else { a };
@@ -179,20 +185,22 @@ impl Trials<'_, '_> {
         }
         let anchored = last.cycle.prior.anchor.is_some();
         let start = self.descender.start(self.sought, anchored);
-        let mut curve = LearningCurve::new(FLAT_DB);
-        curve.push(mean_psnr(&start, self.originals, self.laboratory).map_err(Halt::Told)?);
-        let mut route = Route { cycles: Vec::new(), anchored, curve, found: start };
+        let mut curves = Curves::new(Metric::PsnrMean);
+        self.judge(&mut curves, &start)?;
+        let mut route = Route { cycles: Vec::new(), anchored, curves, found: start };
         let (mut passed, mut done) = (Vec::new(), 0);
         loop {
             passed.push(last.cycle);
             done += last.cycle.steps;
-            if route.curve.push(last.psnr) {
+            if self.judge(&mut route.curves, &last.images)? {
                 route.cycles.clone_from(&passed);
                 route.found.clone_from(&last.images);
             }
             let longest = descent.longest();
-            let settled = done >= longest && route.curve.left_to_gain().is_some();
-            if route.curve.is_flat() || settled || done >= longest << UNSETTLED {
+            let lead = route.curves.lead();
+            let settled = done >= longest && (lead.left_to_gain().is_some() || lead.is_flat());
+            // A mean may stand still while the images recovered best gain.
+            if route.curves.are_flat() || settled || done >= longest << UNSETTLED {
                 return Ok(route);
             }
             let same = Cycle { steps: done, ..last.cycle };
@@ -265,17 +273,13 @@ impl Estimator for InversionAttack<'_> {
             done += cycle.steps;
         }
         // A descent that gains nothing on another attack has ended, too; one that gains nothing on grey is stuck there.
-        let curve = &route.curve;
-        let ended = curve.is_flat() && self.start.is_some();
-        let left = curve.left_to_gain().or_else(|| ended.then_some(0.0));
+        let lead = route.curves.lead();
+        let ended = lead.is_flat() && self.start.is_some();
+        let left = lead.left_to_gain().or_else(|| ended.then_some(0.0));
         let originals = bench.scored_images();
         let scores = Scores::new(&scored, &originals, self.laboratory)?;
         let mut measurements = scores.rows(request, bench.scored_labels())?;
-        measurements.push(request.row(Metric::AttackConverged, f64::from(u8::from(left.is_some())), 0.0, 1));
-        if let (Some(left), Some(mean)) = (left, measurements.iter().find(|row| row.metric == Metric::PsnrMean)) {
-            let (value, std_error, n) = (mean.value + left, mean.std_error, mean.n as usize);
-            measurements.push(request.row(Metric::PsnrMeanExtended, value, std_error, n));
-        }
+        measurements.extend(route.curves.extended_by(left, request, &measurements));
         let seconds = begin.elapsed().as_secs_f64();
         measurements.iter_mut().for_each(|row| row.seconds = seconds);
         let gallery = Some(Gallery::pick(&scores, &scored, &originals, self.laboratory));

@@ -6,7 +6,7 @@ use crate::estimate::attack::{DecoderAttack, EnsembleAttack, InversionAttack, Ke
 use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
-use crate::metrics::Summary;
+use crate::metrics::{MAX_PSNR, Summary, quantile_upper, values_for_upper};
 use crate::protocol::{ImageLoss, Protocol, ScoredPart};
 use crate::space::ChannelChoice;
 
@@ -54,7 +54,9 @@ impl<'a> AttackLadder<'a> {
         let Some(inversion) = request.protocol.inversion.filter(|_| !settled) else {
             return Ok(());
         };
-        let protocol = Protocol { scored_images: Some(inversion.images), ..request.protocol };
+        // Fewer have no upper limit of their 95th percentile.
+        let least = request.verifying.map_or(0, |verifying| values_for_upper(0.95, verifying.error_rate));
+        let protocol = Protocol { scored_images: Some(inversion.images.max(least)), ..request.protocol };
         let request = Request { protocol, ..*request };
         let inversion =
             InversionAttack::new(self.laboratory, inversion.descent, Some(start)).estimate(&request, watch)?;
@@ -89,16 +91,39 @@ impl<'a> AttackLadder<'a> {
             gallery.inverted = sharper.images;
         }
         let value = |rows: &[Measurement], metric| rows.iter().find(|row| row.metric == metric).map(|row| row.value);
-        let left = |rows: &[Measurement]| Some(value(rows, Metric::PsnrMeanExtended)? - value(rows, Metric::PsnrMean)?);
-        let further =
-            left(&inversion.measurements).zip(left(rows)).map_or(0.0, |(inversion, decoder)| inversion - decoder);
+        // What longer training or descent would add to a figure.
+        let left = |rows: &[Measurement], metric: Metric| Some(value(rows, metric.extended()?)? - value(rows, metric)?);
+        let further = |rows: &[Measurement], metric| {
+            left(&inversion.measurements, metric)
+                .zip(left(rows, metric))
+                .map_or(0.0, |(descent, training)| descent - training)
+        };
+        let mean = further(rows, Metric::PsnrMean).max(0.0);
+        let tail = further(rows, Metric::PsnrP95).max(mean);
+        let ssim_further = further(rows, Metric::SsimMean).max(0.0);
+        if let Some(left) = left(&inversion.measurements, Metric::PsnrP95) {
+            let row = request.row(
+                Metric::InversionPsnrP95Extended,
+                (psnr.p95 + left).min(MAX_PSNR),
+                psnr.p95_std_error,
+                gains.len(),
+            );
+            rows.push(row);
+        }
+        if let Some(verifying) = request.verifying
+            && let Some(upper) = quantile_upper(&inverted.psnr, 0.95, verifying.error_rate)?
+        {
+            rows.push(request.row(Metric::InversionPsnrP95Upper, upper.max(psnr.p95), 0.0, gains.len()));
+        }
         if request.protocol.scored_part == ScoredPart::Validation {
             raise_by_inversion(rows);
         }
         let ended = value(&inversion.measurements, Metric::AttackConverged).is_some_and(|converged| converged > 0.5);
         for row in rows {
             match row.metric {
-                Metric::PsnrMeanExtended | Metric::PsnrP95Extended => row.value += further.max(0.0),
+                Metric::PsnrMeanExtended => row.value += mean,
+                Metric::PsnrP95Extended => row.value += tail,
+                Metric::SsimMeanExtended => row.value = (row.value + ssim_further).min(1.0),
                 Metric::AttackConverged if !ended => row.value = 0.0,
                 _ => {}
             }
