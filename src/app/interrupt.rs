@@ -145,7 +145,16 @@ fn abandon() {
     let waited = CHANGED.wait_timeout_while(ending, FAREWELL, |ending| ending.listening > 0);
     let (ending, _) = waited.unwrap_or_else(PoisonError::into_inner);
     let error: AppError = if ending.study { ExecError::Interrupted.into() } else { EstimateError::Interrupted.into() };
-    failure::report(&error, ending.json);
+    // A terminal that takes nothing (Ctrl-S) must not keep the program from its end.
+    let json = ending.json;
+    let (said, heard) = std::sync::mpsc::channel();
+    let told = std::thread::Builder::new().name("last words".to_owned()).spawn(move || {
+        failure::report(&error, json);
+        said.send(())
+    });
+    if told.is_ok() {
+        let _ = heard.recv_timeout(FAREWELL);
+    }
     for file in &ending.signs_of_life {
         // One that stays is soon too old to be believed.
         let _ = std::fs::remove_file(file);
@@ -204,6 +213,36 @@ mod tests {
         assert!(said.contains("every finished measurement is kept"), "{said}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "farewell");
         assert!(!file.with_extension("alive").exists());
+    }
+
+    /// Not a test by itself: the process that the next test interrupts.
+    #[test]
+    #[ignore = "started by a_terminal_that_takes_nothing_keeps_no_program_from_its_end"]
+    fn holds_standard_error() {
+        if std::env::var_os(CHILD_FILE).is_none() {
+            return;
+        }
+        install_for_study();
+        // As a thread does that writes to a terminal after Ctrl-S.
+        let _held = std::io::stderr().lock();
+        println!("\nworking");
+        std::thread::sleep(Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_terminal_that_takes_nothing_keeps_no_program_from_its_end() {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["app::interrupt::tests::holds_standard_error", "--exact", "--ignored", "--nocapture"])
+            .env(CHILD_FILE, "")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line == "working"));
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        // Had it slept to its end, it would have ended well.
+        assert_eq!(child.wait().unwrap().code(), Some(i32::from(exit::INTERRUPTED)));
     }
 
     #[test]

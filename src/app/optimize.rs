@@ -37,7 +37,12 @@ pub(super) fn run(args: &OptimizeArgs, output: Output) -> Result<u8, AppError> {
         // Nodes have it: this machine searches.
         Some(_) => {
             setup::threads(args.machine.threads)?;
-            args.machine.device.parse()?
+            let device: Device = args.machine.device.parse()?;
+            // Nodes run this program.
+            if device != Device::Cpu && !cfg!(feature = "cuda") {
+                device.check()?;
+            }
+            device
         }
     };
     // After the flag that says how many threads there are.

@@ -14,6 +14,7 @@ use crate::measurement::Metric;
 use crate::plain;
 use crate::record::{DesignRecord, RECORD_FILE, RECORD_VERSION, Record};
 use crate::report;
+use crate::search::Status;
 use crate::solver::pareto_front;
 use crate::store::StudyReader;
 use crate::suggest::did_you_mean;
@@ -253,7 +254,11 @@ fn table(record: &Record, designs: &[&DesignRecord], pareto: bool) {
             cell(Metric::PsnrP95),
             short,
             record.standing(d).name(),
-            if record.chosen.as_ref() == Some(&d.id) { " ← chosen" } else { "" }
+            match (record.chosen.as_ref() == Some(&d.id), record.status) {
+                (false, _) => "",
+                (true, Status::Verified) => " ← chosen",
+                (true, _) => " ← nearest",
+            }
         );
     }
 }

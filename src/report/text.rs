@@ -147,6 +147,15 @@ pub(super) fn shown(row: &DesignRow, metric: Metric) -> Option<String> {
 }
 
 impl Status {
+    /// What the design is that the study ended with.
+    pub(super) fn of_choice(self) -> &'static str {
+        match self {
+            Self::RefutedAll | Self::Infeasible => "Nearest design",
+            Self::Unverified => "Likeliest design",
+            Self::Verified | Self::InProgress | Self::Stopped => "Chosen design",
+        }
+    }
+
     /// One or two words for the badge.
     pub(super) fn label(self) -> &'static str {
         match self {

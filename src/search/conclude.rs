@@ -82,7 +82,20 @@ impl Search<'_> {
                 break (Status::Verified, Some(held.index), held.probability, tightest(&verdicts[held.verdict]));
             }
             if probability < HOPELESS {
-                break (Status::Infeasible, Some(index), probability, binding);
+                let open: Vec<usize> = (0..forecasts.len()).filter(|i| !self.tried.full.contains(i)).collect();
+                let chance = |&i: &usize| solver::probability_feasible(forecasts.constraints(i), &self.bounds);
+                if models.foretells_leakage() && open.iter().map(chance).all(|chance| chance < HOPELESS)
+                    || open.is_empty()
+                {
+                    break (Status::Infeasible, Some(index), probability, binding);
+                }
+                warnings.push(format!(
+                    "none of the {} designs that were measured can be expected to meet the budget, and {} others were not judged: allow more \
+                     evaluations (`effort: {{evaluations: N}}`)",
+                    self.tried.full.len(),
+                    open.len()
+                ));
+                break (Status::Unverified, Some(index), probability, binding);
             }
             if spent {
                 warnings.push("the time was spent before a design was verified: allow more minutes".to_owned());

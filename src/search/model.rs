@@ -208,6 +208,11 @@ impl Models {
         Beliefs { points, objectives, constraints: bounds.iter().map(|bound| leakage(bound.metric)).collect() }
     }
 
+    /// Whether what the model foretells of the leakage of designs that weren't measured can be believed.
+    pub fn foretells_leakage(&self) -> bool {
+        self.diagnostics.iter().filter(|d| d.metric == Metric::PsnrMean).all(|d| d.r2 >= TRUSTED_R2)
+    }
+
     /// Whether the models may choose designs that were not measured; says why not in `warnings`.
     pub fn trusted(&self, warnings: &mut Vec<String>) -> bool {
         let mut trusted = true;

@@ -313,6 +313,15 @@ fn an_impossible_bound_is_infeasible_and_names_what_binds() {
 }
 
 #[test]
+fn what_no_model_foretells_is_not_called_infeasible() {
+    let folder = tempfile::tempdir().unwrap();
+    let mock = || MockEstimator { noise: 30.0, ..honest() };
+    let (findings, _) = solve(folder.path(), -300.0, mock, &Counter::default()).unwrap();
+    assert_eq!(findings.status, Status::Unverified);
+    assert!(findings.warnings.iter().any(|warning| warning.contains("were not judged")), "{:?}", findings.warnings);
+}
+
+#[test]
 fn an_attack_that_does_not_converge_is_never_verified() {
     let folder = tempfile::tempdir().unwrap();
     let mock = || MockEstimator { converges: false, ..honest() };

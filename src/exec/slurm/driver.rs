@@ -382,6 +382,10 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         if self.workers.options.detach {
             return ExecError::Detached { running: self.open.len() };
         }
+        // Nothing went out.
+        if self.tokens.is_empty() {
+            return ExecError::Interrupted;
+        }
         match self.cancel() {
             Ok(()) => ExecError::Interrupted,
             Err(Refusal::Away(said) | Refusal::Refused(said)) => {

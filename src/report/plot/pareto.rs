@@ -76,7 +76,7 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
     axes.border(&mut scene);
     let places: Vec<_> = marks.iter().map(|m| (axes.at(m.psnr.value, m.accuracy.value), m.measured)).collect();
     if let Some(chosen) = marks.iter().find(|mark| mark.chosen) {
-        scene.part(&chosen.row.id, |scene| draw_chosen(scene, &axes, chosen, &places));
+        scene.part(&chosen.row.id, |scene| draw_chosen(scene, &axes, chosen, &places, view.status.of_choice()));
     }
     draw_legend(&mut scene, view, &marks, &markers, ((axes.right + 24.0, axes.top), legend_width));
     scene
@@ -158,13 +158,13 @@ fn draw_front(scene: &mut Scene, axes: &Axes, marks: &[Mark]) {
 }
 
 /// Stars the chosen design and says what it is.
-fn draw_chosen(scene: &mut Scene, axes: &Axes, mark: &Mark, places: &[(Point, bool)]) {
+fn draw_chosen(scene: &mut Scene, axes: &Axes, mark: &Mark, places: &[(Point, bool)], name: &str) {
     let at = axes.at(mark.psnr.value, mark.accuracy.value);
     let channels = text::plural(mark.row.depth, "channel");
     let (accuracy, psnr) = (fixed(mark.accuracy.value, 1), fixed(mark.psnr.value, 1));
     let split = font::fitted(&mark.row.split, SMALL, false, 220.0);
     let lines = [format!("{split}, {channels}"), format!("{accuracy} % at {psnr} dB")];
-    callout::draw(scene, axes, at, ("Chosen design", lines), places);
+    callout::draw(scene, axes, at, (name, lines), places);
     star(scene, at, STAR_RADIUS);
 }
 
@@ -208,7 +208,7 @@ fn draw_legend(scene: &mut Scene, view: &StudyView, marks: &[Mark], markers: &Sp
         });
     }
     if any(&|m| m.chosen) {
-        legend.entry(scene, "chosen design", |scene, at| star(scene, at, 7.5));
+        legend.entry(scene, &view.status.of_choice().to_lowercase(), |scene, at| star(scene, at, 7.5));
     }
     if !view.floors.is_empty() {
         legend.entry(scene, "image without detail", |scene, at| {
