@@ -86,7 +86,7 @@ pub fn conclusion() -> Vec<Vec<u8>> {
     [seeds::tagged(0, seeds::conclusions()), seeds::tagged(1, vec![seeds::gallery()])].concat()
 }
 
-const GALLERY: &str = "gallery-conv3_1-4-f6204efd-quick_verification-1000004.json";
+const GALLERY: &str = "gallery-conv3_1-4-dbcdcab1-quick_verification-1000004.json";
 
 pub fn start_conclusion(folder: &Path) -> Parse {
     let results = folder.join("results");
