@@ -29,11 +29,10 @@ pub(super) fn run(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
     let mut plan = Plan::of(budget.effort.level);
     plan.evaluations = budget.effort.evaluations.unwrap_or(plan.evaluations).min(admission.admitted);
     let estimate = estimate(&assets, &admission, &plan)?;
-    let parts = &assets.parts;
-    let hopeless = hopeless(&budget, Floors::of(&parts.evaluation)?);
-    let feasible = admission.admitted > 0 && !hopeless.iter().any(|(is_fatal, _)| *is_fatal);
+    let feasible = admission.admitted > 0;
     let rehearsal = budget.executor.slurm.as_ref().map(cluster::rehearse);
     let names: Vec<&str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
+    let parts = &assets.parts;
     if output.json {
         let object = json!({
             "study": budget.name,
@@ -80,8 +79,8 @@ pub(super) fn run(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
                 bound.metric.text(bound.limit)
             );
         }
-        for (is_fatal, text) in hopeless {
-            println!("  {}{text}", if is_fatal { "infeasible  " } else { "beware      " });
+        for text in hopeless(&budget, Floors::of(&parts.evaluation)?) {
+            println!("  beware      {text}");
         }
         if parts.training.len() < FEW_IMAGES {
             println!(
@@ -139,24 +138,21 @@ fn tell_executor(budget: &BudgetFile, rehearsal: Option<&cluster::Rehearsal>) {
     }
 }
 
-/// Bounds that no design can be verified to meet (true), or that bound nothing.
-fn hopeless(budget: &BudgetFile, floors: Floors) -> Vec<(bool, String)> {
+/// Bounds that no design can be verified to meet, or that bound nothing.
+fn hopeless(budget: &BudgetFile, floors: Floors) -> Vec<String> {
     let psnr = &budget.privacy.psnr;
     let mut found = Vec::new();
     if let Some(mean) = psnr.mean.filter(|mean| mean.0 < floors.best_constant) {
-        found.push((true, format!(
+        found.push(format!(
             "the mean image alone, without any features, has {:.1} dB: no design can be verified to stay below {mean}",
             floors.best_constant
-        )));
+        ));
     }
     if let (Some(mean), Some(p95)) = (psnr.mean, psnr.p95)
         && p95.0 < mean.0
     {
-        found.push((
-            false,
-            format!(
-                "the bound on the 95th percentile ({p95}) is below that on the mean ({mean}), which then bounds nothing"
-            ),
+        found.push(format!(
+            "the bound on the 95th percentile ({p95}) is below that on the mean ({mean}), which then bounds nothing"
         ));
     }
     found

@@ -59,6 +59,11 @@ pub(super) fn studies(results: &Path) -> Vec<(String, PathBuf)> {
     studies
 }
 
+/// The name by which commands call the study in `dir`.
+pub(super) fn folder_name(dir: &Path) -> String {
+    plain::line(&dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy()).to_string()
+}
+
 /// The study's conclusion, where it has one that can be read.
 pub(super) fn conclusion(dir: &Path) -> Option<Record> {
     open(dir).ok().map(|(_, record)| record)

@@ -21,6 +21,8 @@ const MOST_FAILURES: usize = 5;
 /// A study at one moment.
 struct Status {
     name: String,
+    /// By which commands call it: a study may be renamed.
+    folder: String,
     live: Option<Live>,
     record: Option<Record>,
     /// Measurements that are in the journal, by fidelity.
@@ -40,6 +42,7 @@ pub(super) fn run(args: &StatusArgs, output: Output) -> Result<u8, AppError> {
     let survey = survey(&dir, queue).map_err(ExecError::Slurm)?;
     let mut status = Status {
         name: reader.header().name.clone(),
+        folder: read_study::folder_name(&dir),
         live,
         record,
         done: BTreeMap::new(),
@@ -128,12 +131,14 @@ impl Status {
             "running" => {
                 let live = self.live.as_ref();
                 let on = live.map(|live| format!(" by process {} on {}", live.process, live.host)).unwrap_or_default();
-                format!("{}: running{on}", self.name)
+                format!("{}: running{on}", self.folder)
             }
-            "concluded" => format!("{}: concluded, `privynet show {}` prints it", self.name, self.name),
-            "detached" => format!("{}: nobody drives it, its jobs go on; the same `optimize` picks them up", self.name),
-            "unknown" => format!("{}: nobody drives it here; whether its jobs go on isn't known", self.name),
-            _ => format!("{}: stopped; the same `optimize` resumes", self.name),
+            "concluded" => format!("{}: concluded, `privynet show {}` prints it", self.folder, self.folder),
+            "detached" => {
+                format!("{}: nobody drives it, its jobs go on; the same `optimize` picks them up", self.folder)
+            }
+            "unknown" => format!("{}: nobody drives it here; whether its jobs go on isn't known", self.folder),
+            _ => format!("{}: stopped; the same `optimize` resumes", self.folder),
         }];
         let done: usize = self.done.values().sum();
         let kinds: Vec<String> = self.done.iter().map(|(fidelity, count)| format!("{count} {fidelity}")).collect();

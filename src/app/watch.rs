@@ -25,6 +25,8 @@ const REPEAT: Duration = Duration::from_secs(60);
 /// A study at one moment.
 struct Look {
     name: String,
+    /// By which commands call it: a study may be renamed.
+    folder: String,
     dir: PathBuf,
     events: Vec<Event>,
     /// What runs; of a process that can be alive.
@@ -41,7 +43,8 @@ impl Look {
         let name = reader.header().name.clone();
         // One that is resumed has the conclusion of its earlier run.
         let record = if live.is_some() { None } else { read_study::conclusion(dir) };
-        Ok(Self { name, dir: dir.to_owned(), events: reader.into_recovered().events, live, record })
+        let folder = read_study::folder_name(dir);
+        Ok(Self { name, folder, dir: dir.to_owned(), events: reader.into_recovered().events, live, record })
     }
 }
 

@@ -84,9 +84,8 @@ impl Search<'_> {
             if probability < HOPELESS {
                 let open: Vec<usize> = (0..forecasts.len()).filter(|i| !self.tried.full.contains(i)).collect();
                 let chance = |&i: &usize| solver::probability_feasible(forecasts.constraints(i), &self.bounds);
-                if models.foretells_leakage() && open.iter().map(chance).all(|chance| chance < HOPELESS)
-                    || open.is_empty()
-                {
+                let foretold = || models.foretells_leakage() && open.iter().map(chance).all(|chance| chance < HOPELESS);
+                if open.is_empty() || self.is_below_floor() || foretold() {
                     break (Status::Infeasible, Some(index), probability, binding);
                 }
                 warnings.push(format!(
@@ -157,6 +156,12 @@ impl Search<'_> {
             relaxations,
             warnings,
         })
+    }
+
+    /// Whether a bound is below what an attacker reaches without any features.
+    fn is_below_floor(&self) -> bool {
+        let mut bounds = self.problem.bounds.iter();
+        bounds.any(|bound| bound.metric == Metric::PsnrMean && bound.limit < self.problem.floor)
     }
 
     /// The probability of feasibility that a design must have to be put to verification with so many attempts `left`. It is

@@ -316,9 +316,15 @@ fn an_impossible_bound_is_infeasible_and_names_what_binds() {
 fn what_no_model_foretells_is_not_called_infeasible() {
     let folder = tempfile::tempdir().unwrap();
     let mock = || MockEstimator { noise: 30.0, ..honest() };
-    let (findings, _) = solve(folder.path(), -300.0, mock, &Counter::default()).unwrap();
+    let bounds = [MetricBound { metric: Metric::PsnrMean, limit: -300.0 }];
+    let problem = |floor| Problem { bounds: &bounds, floor, ..problem() };
+    let (findings, _) = solve_problem(folder.path(), problem(-400.0), mock, &Counter::default()).unwrap();
     assert_eq!(findings.status, Status::Unverified);
     assert!(findings.warnings.iter().any(|warning| warning.contains("were not judged")), "{:?}", findings.warnings);
+    // What needs no features has more: no model is needed.
+    let other = tempfile::tempdir().unwrap();
+    let (findings, _) = solve_problem(other.path(), problem(FLOOR), mock, &Counter::default()).unwrap();
+    assert_eq!(findings.status, Status::Infeasible);
 }
 
 #[test]

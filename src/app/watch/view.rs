@@ -73,13 +73,13 @@ fn short(found: &Searched<'_>) -> String {
 /// How far the study is, in one line.
 pub(super) fn status(look: &Look) -> String {
     match (&look.live, &look.record) {
-        (_, Some(record)) => format!("{}: concluded, {}", look.name, format!("{:?}", record.status).to_lowercase()),
-        (Some(live), _) if live.planned == 0 => format!("{}: {}", look.name, live.stage),
+        (_, Some(record)) => format!("{}: concluded, {}", look.folder, format!("{:?}", record.status).to_lowercase()),
+        (Some(live), _) if live.planned == 0 => format!("{}: {}", look.folder, live.stage),
         (Some(live), _) => {
             let left = live.seconds_left.map(|left| format!(", about {} left", Duration(left))).unwrap_or_default();
             let running: Vec<String> = live.running.iter().map(Running::text).collect();
             let running = if running.is_empty() { live.stage.clone() } else { running.join("; ") };
-            format!("{}: {} of {} measurements{left}; running: {running}", look.name, live.done, live.planned)
+            format!("{}: {} of {} measurements{left}; running: {running}", look.folder, live.done, live.planned)
         }
         (None, None) => nobody(look),
     }
@@ -90,7 +90,7 @@ pub(super) fn nobody(look: &Look) -> String {
     let command = StudyReader::open(&look.dir)
         .ok()
         .and_then(|reader| Some(reader.header().provenance.get("command")?.as_str()?.to_owned()));
-    let (name, count) = (&look.name, look.events.len());
+    let (name, count) = (&look.folder, look.events.len());
     if Folder::of(&look.dir).has_batches() {
         let pick_up = command.map(|command| format!(", `{command}` picks them up")).unwrap_or_default();
         return format!(
@@ -137,7 +137,7 @@ pub(super) fn screen(look: &Look) -> String {
             } else {
                 format!("{} of {} measurements", live.done, live.planned)
             };
-            format!("{}: {count}{left} (process {} on {})", look.name, live.process, live.host)
+            format!("{}: {count}{left} (process {} on {})", look.folder, live.process, live.host)
         }
         None => status(look),
     }];
