@@ -309,6 +309,8 @@ fn another_budget_does_not_write_into_a_study() {
 fn the_example_study_can_be_read() {
     let space = TinySpace::new();
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/results/example");
+    let header = std::fs::read_to_string(format!("{example}/study.json")).expect("the example has a header");
+    assert!(!header.contains("instruments"), "its measurements would be adopted by the README's first command");
     let show = space.run(&["show", example]);
     let text = String::from_utf8_lossy(&show.stdout).into_owned();
     assert_eq!(show.status.code(), Some(0), "{}", stderr(&show));
