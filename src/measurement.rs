@@ -426,6 +426,14 @@ impl Metric {
         (Self::SsimMean, Self::EnsembleSsimMean),
     ];
 
+    /// The names that white-box inversion has for them, on a part of the images.
+    pub const INVERSION: [(Self, Self); 4] = [
+        (Self::PsnrMean, Self::InversionPsnrMean),
+        (Self::PsnrP95, Self::InversionPsnrP95),
+        (Self::PsnrP95Extended, Self::InversionPsnrP95Extended),
+        (Self::PsnrP95Upper, Self::InversionPsnrP95Upper),
+    ];
+
     /// The names that the other attacks with pairs have for the decoder's figures.
     pub const OTHERS: [&[(Self, Self)]; 3] = [&Self::LINEAR, &Self::KERNEL, &Self::ENSEMBLE];
 

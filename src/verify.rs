@@ -8,7 +8,9 @@
 //! extended by what longer training gains the decoder. Where the attacker knows the local net, what white-box inversion gains on
 //! the ensemble on the same images, and its own margin, are added: an inversion takes too long for all images, but differences
 //! vary little. To the limit on a 95th percentile the largest gain on any image is added, and the inverted images' own upper limit
-//! counts, which takes as many of them as its order statistic needs. Where SSIM is bounded, a decoder trained for it runs too. The allowance for error, 1 − confidence, is divided by the number of
+//! counts, which takes as many of them as its order statistic needs. Where SSIM is bounded, a decoder trained for it runs too.
+//!
+//! The allowance for error, 1 − confidence, is divided by the number of
 //! bounds and of designs that may be put to verification (Bonferroni). That a design which follows a refuted one was chosen
 //! by its figures on the same images, and that a study may be repeated on them, is not corrected for; nor does any
 //! confidence cover an attacker who is stronger than these trainings and their extension.

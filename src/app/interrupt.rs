@@ -19,8 +19,9 @@ const PATIENCE: Duration = Duration::from_millis(1400);
 /// How much longer where jobs on a cluster are to be cancelled, whose controller may be slow.
 const CLUSTER: Duration = Duration::from_secs(10);
 
-/// And then for the last words: with it, the program has ended two seconds after the signal.
+/// And then for the last words of those who listen, and for its own: with both, the program has ended two seconds after the signal.
 const FAREWELL: Duration = Duration::from_millis(300);
+const TELLING: Duration = Duration::from_millis(150);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -153,7 +154,7 @@ fn abandon() {
         said.send(())
     });
     if told.is_ok() {
-        let _ = heard.recv_timeout(FAREWELL);
+        let _ = heard.recv_timeout(TELLING);
     }
     for file in &ending.signs_of_life {
         // One that stays is soon too old to be believed.
@@ -192,24 +193,32 @@ mod tests {
         );
     }
 
-    #[test]
-    fn work_that_does_not_stop_is_abandoned_after_its_last_words() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("last-words");
+    /// Starts the test `name` as a process of its own and interrupts it once it works; what it said, if heard, and its exit code.
+    fn interrupted(name: &str, file: &Path, stderr: Stdio) -> (String, Option<i32>) {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([CHILD, "--exact", "--ignored", "--nocapture"])
-            .env(CHILD_FILE, &file)
+            .args([name, "--exact", "--ignored", "--nocapture"])
+            .env(CHILD_FILE, file)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         assert!(lines.any(|line| line == "working"));
         assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
         let mut said = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        if let Some(mut stderr) = child.stderr.take() {
+            stderr.read_to_string(&mut said).unwrap();
+        }
+        (said, child.wait().unwrap().code())
+    }
+
+    #[test]
+    fn work_that_does_not_stop_is_abandoned_after_its_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("last-words");
+        let (said, code) = interrupted(CHILD, &file, Stdio::piped());
         // Had it slept to its end, it would have ended well.
-        assert_eq!(child.wait().unwrap().code(), Some(i32::from(exit::INTERRUPTED)), "{said}");
+        assert_eq!(code, Some(i32::from(exit::INTERRUPTED)), "{said}");
         assert!(said.contains("every finished measurement is kept"), "{said}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "farewell");
         assert!(!file.with_extension("alive").exists());
@@ -231,18 +240,8 @@ mod tests {
 
     #[test]
     fn a_terminal_that_takes_nothing_keeps_no_program_from_its_end() {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["app::interrupt::tests::holds_standard_error", "--exact", "--ignored", "--nocapture"])
-            .env(CHILD_FILE, "")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line == "working"));
-        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-        // Had it slept to its end, it would have ended well.
-        assert_eq!(child.wait().unwrap().code(), Some(i32::from(exit::INTERRUPTED)));
+        let (_, code) = interrupted("app::interrupt::tests::holds_standard_error", Path::new(""), Stdio::null());
+        assert_eq!(code, Some(i32::from(exit::INTERRUPTED)));
     }
 
     #[test]

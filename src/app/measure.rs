@@ -237,16 +237,9 @@ impl Measured<'_> {
         if let Some(map) = object.as_object_mut() {
             let extended = Metric::ALL.iter().filter_map(|metric| metric.extended());
             let others = Metric::OTHERS.into_iter().flatten().map(|&(_, name)| name);
-            let inversion = [
-                Metric::InversionPsnrMean,
-                Metric::InversionPsnrP95,
-                Metric::InversionPsnrP95Extended,
-                Metric::InversionPsnrP95Upper,
-                Metric::InversionGainMean,
-                Metric::InversionGainTail,
-                Metric::InversionGainMax,
-            ];
-            let further = extended.chain(others).chain(inversion);
+            let inversion = Metric::INVERSION.into_iter().map(|(_, name)| name);
+            let gains = [Metric::InversionGainMean, Metric::InversionGainTail, Metric::InversionGainMax];
+            let further = extended.chain(others).chain(inversion).chain(gains);
             map.extend(further.filter_map(|metric| Some((metric.to_string(), json!(self.value(metric)?)))));
             let converged = self.value(Metric::AttackConverged).map(|v| v > 0.5);
             map.insert("attack_converged".to_owned(), json!(converged));

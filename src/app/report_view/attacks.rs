@@ -15,14 +15,6 @@ pub(super) fn ladder(record: &Record, verdict: &Verdict) -> Vec<view::Rung> {
     let leakage = |metric: Metric| (metric != Metric::Accuracy).then_some(metric);
     let named =
         |metric: Metric, names: &[(Metric, Metric)]| verdict.figure(metric.of(names)?).map(|f| (f.value, f.std_error));
-    let inversion = |metric: Metric| {
-        let name = match metric {
-            Metric::PsnrMean => Metric::InversionPsnrMean,
-            Metric::PsnrP95 => Metric::InversionPsnrP95,
-            _ => return None,
-        };
-        verdict.figure(name).map(|f| (f.value, f.std_error))
-    };
     let nothing = |psnr: f64| move |metric: Metric| (metric == Metric::PsnrMean).then_some((psnr, 0.0));
     let mut rungs = Vec::new();
     if let Some(floors) = &record.floors {
@@ -32,7 +24,7 @@ pub(super) fn ladder(record: &Record, verdict: &Verdict) -> Vec<view::Rung> {
     rungs.push(rung("local linear map (ridge regression, 3×3)", &|m| named(m, &Metric::LINEAR)));
     rungs.push(rung("kernel ridge regression", &|m| named(m, &Metric::KERNEL)));
     rungs.push(rung("ensemble of these and the trained decoder", &|m| named(m, &Metric::ENSEMBLE)));
-    rungs.push(rung("white-box inversion, on a part of the images", &inversion));
+    rungs.push(rung("white-box inversion, on a part of the images", &|m| named(m, &Metric::INVERSION)));
     rungs.push(rung("strongest of these, with what inversion adds", &|m| {
         verdict.figure(leakage(m)?).map(|f| (f.value, f.std_error))
     }));

@@ -6,7 +6,7 @@ use crate::estimate::attack::{DecoderAttack, EnsembleAttack, InversionAttack, Ke
 use crate::estimate::laboratory::Laboratory;
 use crate::estimate::{Estimate, EstimateError, Estimator, Reconstructions, Request, Watch};
 use crate::measurement::{Measurement, Metric};
-use crate::metrics::{MAX_PSNR, Summary, quantile_upper, values_for_upper};
+use crate::metrics::{Summary, values_for_upper};
 use crate::protocol::{ImageLoss, Protocol, ScoredPart};
 use crate::space::ChannelChoice;
 
@@ -39,8 +39,7 @@ impl<'a> AttackLadder<'a> {
         }
     }
 
-    /// What inversion, starting from these reconstructions, adds to them; and whether it came to its end. Where longer
-    /// descent would add more than longer training of the decoder, `rows` are extended by that.
+    /// What inversion, starting from these reconstructions, adds to them; and whether it came to its end.
     fn invert(
         &self,
         request: &Request<'_>,
@@ -63,71 +62,22 @@ impl<'a> AttackLadder<'a> {
         let Some(found) = inversion.reconstructions else {
             return Ok(());
         };
-        let bench = self.laboratory.bench(&request)?;
-        let originals = bench.scored_images();
+        let originals = self.laboratory.bench(&request)?.scored_images();
         let inverted = Scores::new(&found.scored, &originals, self.laboratory)?;
         let begun = Scores::new(&start.scored[..originals.len()], &originals, self.laboratory)?;
-        let differences = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
-        let gains = differences(&inverted.psnr, &begun.psnr);
-        let mut best_first: Vec<usize> = (0..gains.len()).collect();
-        best_first.sort_by(|&a, &b| begun.psnr[b].total_cmp(&begun.psnr[a]));
-        let tail: Vec<f64> = best_first.iter().take(gains.len().div_ceil(4)).map(|&image| gains[image]).collect();
-        let ssim = differences(&inverted.ssim, &begun.ssim);
-        for (metric, values) in [
-            (Metric::InversionPsnrMean, &inverted.psnr),
-            (Metric::InversionGainMean, &gains),
-            (Metric::InversionGainTail, &tail),
-            (Metric::InversionGainSsim, &ssim),
-        ] {
-            let summary = Summary::of(values)?;
-            rows.push(request.row(metric, summary.mean, summary.std_error, values.len()));
-        }
-        let (gain, psnr) = (Summary::of(&gains)?, Summary::of(&inverted.psnr)?);
-        rows.push(request.row(Metric::InversionGainMax, gain.max, 0.0, gains.len()));
-        rows.push(request.row(Metric::InversionPsnrP95, psnr.p95, psnr.p95_std_error, gains.len()));
-        if gain.mean > 0.0
+        let gains = gains(&request, &begun, &inverted)?;
+        if value(&gains, Metric::InversionGainMean).is_some_and(|gain| gain > 0.0)
             && let (Some(gallery), Some(sharper)) = (gallery, inversion.gallery)
         {
             gallery.inverted = sharper.images;
         }
-        let value = |rows: &[Measurement], metric| rows.iter().find(|row| row.metric == metric).map(|row| row.value);
-        // What longer training or descent would add to a figure.
-        let left = |rows: &[Measurement], metric: Metric| Some(value(rows, metric.extended()?)? - value(rows, metric)?);
-        let further = |rows: &[Measurement], metric| {
-            left(&inversion.measurements, metric)
-                .zip(left(rows, metric))
-                .map_or(0.0, |(descent, training)| descent - training)
-        };
-        let mean = further(rows, Metric::PsnrMean).max(0.0);
-        let tail = further(rows, Metric::PsnrP95).max(mean);
-        let ssim_further = further(rows, Metric::SsimMean).max(0.0);
-        if let Some(left) = left(&inversion.measurements, Metric::PsnrP95) {
-            let row = request.row(
-                Metric::InversionPsnrP95Extended,
-                (psnr.p95 + left).min(MAX_PSNR),
-                psnr.p95_std_error,
-                gains.len(),
-            );
-            rows.push(row);
-        }
-        if let Some(verifying) = request.verifying
-            && let Some(upper) = quantile_upper(&inverted.psnr, 0.95, verifying.error_rate)?
-        {
-            rows.push(request.row(Metric::InversionPsnrP95Upper, upper.max(psnr.p95), 0.0, gains.len()));
-        }
         if request.protocol.scored_part == ScoredPart::Validation {
-            raise_by_inversion(rows);
+            raise_by_inversion(rows, &gains);
         }
-        let ended = value(&inversion.measurements, Metric::AttackConverged).is_some_and(|converged| converged > 0.5);
-        for row in rows {
-            match row.metric {
-                Metric::PsnrMeanExtended => row.value += mean,
-                Metric::PsnrP95Extended => row.value += tail,
-                Metric::SsimMeanExtended => row.value = (row.value + ssim_further).min(1.0),
-                Metric::AttackConverged if !ended => row.value = 0.0,
-                _ => {}
-            }
-        }
+        extend_by_inversion(rows, &inversion.measurements);
+        rows.extend(gains);
+        let named = |row: Measurement| Some(Measurement { metric: row.metric.of(&Metric::INVERSION)?, ..row });
+        rows.extend(inversion.measurements.into_iter().filter_map(named));
         Ok(())
     }
 }
@@ -211,18 +161,65 @@ fn raise(row: &mut Measurement, others: &[Measurement]) {
     }
 }
 
-/// Raises figures by what inversion gains on them, where it does.
-fn raise_by_inversion(rows: &mut [Measurement]) {
-    for at in 0..rows.len() {
-        let name = rows[at].metric.inversion_gain();
-        let gain = rows.iter().find(|row| Some(row.metric) == name && row.value > 0.0).cloned();
-        if let Some(gain) = gain {
-            rows[at].value += gain.value;
-            if rows[at].metric == Metric::SsimMean {
-                rows[at].value = rows[at].value.min(1.0);
-            }
-            rows[at].std_error = rows[at].std_error.hypot(gain.std_error);
+fn value(rows: &[Measurement], metric: Metric) -> Option<f64> {
+    rows.iter().find(|row| row.metric == metric).map(|row| row.value)
+}
+
+/// What inversion gains on the images that it began with.
+fn gains(request: &Request<'_>, begun: &Scores, inverted: &Scores) -> Result<Vec<Measurement>, EstimateError> {
+    let differences = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
+    let gains = differences(&inverted.psnr, &begun.psnr);
+    let mut best_first: Vec<usize> = (0..gains.len()).collect();
+    best_first.sort_by(|&a, &b| begun.psnr[b].total_cmp(&begun.psnr[a]));
+    let tail: Vec<f64> = best_first.iter().take(gains.len().div_ceil(4)).map(|&image| gains[image]).collect();
+    let ssim = differences(&inverted.ssim, &begun.ssim);
+    let mean = |metric, values: &[f64]| {
+        let summary = Summary::of(values)?;
+        Ok::<_, EstimateError>(request.row(metric, summary.mean, summary.std_error, values.len()))
+    };
+    Ok(vec![
+        mean(Metric::InversionGainMean, &gains)?,
+        mean(Metric::InversionGainTail, &tail)?,
+        mean(Metric::InversionGainSsim, &ssim)?,
+        request.row(Metric::InversionGainMax, Summary::of(&gains)?.max, 0.0, gains.len()),
+    ])
+}
+
+/// Extends figures further where longer descent would add more to an inversion's than longer training does to the decoder's. An
+/// attack that did not end leaves the whole without an end.
+fn extend_by_inversion(rows: &mut [Measurement], inversion: &[Measurement]) {
+    let left = |rows: &[Measurement], metric: Metric| Some(value(rows, metric.extended()?)? - value(rows, metric)?);
+    let further = |metric| {
+        let both = left(inversion, metric).zip(left(rows, metric));
+        both.map_or(0.0, |(descent, training)| descent - training).max(0.0)
+    };
+    let mean = further(Metric::PsnrMean);
+    // A tail gains no less than the mean.
+    let (tail, ssim) = (further(Metric::PsnrP95).max(mean), further(Metric::SsimMean));
+    let ended = value(inversion, Metric::AttackConverged).is_some_and(|converged| converged > 0.5);
+    for row in rows {
+        match row.metric {
+            Metric::PsnrMeanExtended => row.value += mean,
+            Metric::PsnrP95Extended => row.value += tail,
+            Metric::SsimMeanExtended => row.value = (row.value + ssim).min(1.0),
+            Metric::AttackConverged if !ended => row.value = 0.0,
+            _ => {}
         }
+    }
+}
+
+/// Raises figures by what inversion gains on them, where it does.
+fn raise_by_inversion(rows: &mut [Measurement], gains: &[Measurement]) {
+    for row in rows {
+        let name = row.metric.inversion_gain();
+        let Some(gain) = gains.iter().find(|gain| Some(gain.metric) == name && gain.value > 0.0) else {
+            continue;
+        };
+        row.value += gain.value;
+        if row.metric == Metric::SsimMean {
+            row.value = row.value.min(1.0);
+        }
+        row.std_error = row.std_error.hypot(gain.std_error);
     }
 }
 
@@ -259,18 +256,40 @@ mod tests {
 
     #[test]
     fn what_inversion_gains_raises_a_figure_that_chooses_and_a_loss_lowers_none() {
-        let mut rows = vec![
-            row(Metric::PsnrMean, 20.0),
-            row(Metric::PsnrP95, 25.0),
-            row(Metric::SsimMean, 0.6),
-            row(Metric::InversionGainMean, 3.0),
-            row(Metric::InversionGainTail, -1.0),
-            row(Metric::InversionGainSsim, 0.1),
-        ];
-        raise_by_inversion(&mut rows);
-        let values: Vec<f64> = rows.iter().map(|row| row.value).collect();
-        assert_eq!(values, [23.0, 25.0, 0.7, 3.0, -1.0, 0.1]);
+        let mut rows = [(Metric::PsnrMean, 20.0), (Metric::PsnrP95, 25.0), (Metric::SsimMean, 0.6)]
+            .map(|(metric, value)| row(metric, value));
+        let gains =
+            [(Metric::InversionGainMean, 3.0), (Metric::InversionGainTail, -1.0), (Metric::InversionGainSsim, 0.1)]
+                .map(|(metric, value)| row(metric, value));
+        raise_by_inversion(&mut rows, &gains);
+        assert_eq!(rows.each_ref().map(|row| row.value), [23.0, 25.0, 0.7]);
         assert!((rows[0].std_error - 0.02f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn longer_descent_extends_each_figure_by_what_longer_training_would_not() {
+        let rows = |figures: [(f64, f64); 3], ended: f64| {
+            let metrics = [Metric::PsnrMean, Metric::PsnrP95, Metric::SsimMean];
+            let figures = metrics.into_iter().zip(figures);
+            let mut rows: Vec<Measurement> = figures
+                .flat_map(|(metric, (now, then))| [row(metric, now), row(metric.extended().unwrap(), then)])
+                .collect();
+            rows.push(row(Metric::AttackConverged, ended));
+            rows
+        };
+        let decoder = [(20.0, 20.5), (25.0, 26.0), (0.5, 0.5)];
+        let extended = |inversion: [(f64, f64); 3], ended| {
+            let mut found = rows(decoder, 1.0);
+            extend_by_inversion(&mut found, &rows(inversion, ended));
+            let values: Vec<f64> = found.iter().map(|row| row.value).collect();
+            [values[1], values[3], values[5], values[6]]
+        };
+        // By 1.5 dB more, by 2 dB more, by 0.25 more.
+        assert_eq!(extended([(22.0, 24.0), (27.0, 30.0), (0.5, 0.75)], 1.0), [22.0, 28.0, 0.75, 1.0]);
+        // A tail whose own curve says less gains as the mean does.
+        assert_eq!(extended([(22.0, 24.0), (27.0, 27.0), (0.5, 0.5)], 1.0), [22.0, 27.5, 0.5, 1.0]);
+        // What gains less takes nothing away; what did not end is said.
+        assert_eq!(extended([(22.0, 22.0), (27.0, 27.0), (0.5, 0.25)], 0.0), [20.5, 26.0, 0.5, 0.0]);
     }
 
     #[test]
