@@ -163,7 +163,8 @@ fn abandon() {
     std::process::exit(i32::from(exit::INTERRUPTED));
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Command, Stdio};
