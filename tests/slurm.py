@@ -50,8 +50,11 @@ class Study:
         """Waits for the driver's end, which must be one of these."""
         code = self.end()
         if code not in codes:
-            print((self.folder / "log").read_text(), file=sys.stderr)
+            print(self.said(), file=sys.stderr)
             raise SystemExit(f"the driver ended with {code}, not with {' or '.join(map(str, codes))}")
+
+    def said(self):
+        return (self.folder / "log").read_text()
 
     def directory(self):
         return next(path.parent for path in (self.folder / "results").glob("*/study.json"))
@@ -157,6 +160,10 @@ def disturb(cluster, study):
     study.start()
     study.expect(*CONCLUDED)
     say(f"ended with {study.measured()} measurements")
+    # A controller that was killed may count a task as running that ended meanwhile, until its node tells it otherwise.
+    if left := cluster.tasks():
+        say(f"the controller still counts {len(left)} tasks: {left}")
+    cluster.wait("the controller to learn what ended", lambda: not cluster.tasks(), 600)
 
 
 def rehearse(study, wrong):
@@ -186,7 +193,10 @@ def interrupt(cluster, study):
     if took > 10:
         raise SystemExit(f"the driver took {took:.1f} s to end")
     say(f"interrupted in {took:.1f} s")
-    cluster.wait("its jobs to be cancelled", lambda: not cluster.tasks(), 30)
+    try:
+        cluster.wait("its jobs to be cancelled", lambda: not cluster.tasks(), 30)
+    except TimeoutError as error:
+        raise SystemExit(f"{error}: {cluster.tasks()}\n{study.said()}") from None
 
     study.start("--detach")
     cluster.wait("a running task", cluster.running, 300)
