@@ -140,7 +140,9 @@ fn text(out: &Path, manifest: &Manifest, test: &SelfTest) -> String {
         Some(net) => {
             format!("with the cloud net of seed {}, accuracy {:.3} ± {:.3}", net.seed, net.accuracy, net.std_error)
         }
-        None => "without a cloud net: the study's folder holds none of this design".to_owned(),
+        None => {
+            "without a cloud net: verification trains it, and the study's folder holds none of this design".to_owned()
+        }
     };
     format!(
         "{}: {} ({}, {} channels), {verified}\n  self-test: on {} images local_net.onnx equals the study within {:.1e}, and an ONNX \

@@ -47,9 +47,10 @@ pub(super) fn section(view: &StudyView, Shown { rows, .. }: &Shown) -> String {
     let body: String = rows.iter().map(|row| line(row, chosen == Some(row.id.as_str()))).collect();
     format!(
         "<section id=\"designs\">\n<h2>All designs</h2>\n<p>{} {}</p>\n<div class=\"filters\" hidden></div>\n\
-         <div class=\"scroll tall\" tabindex=\"0\" role=\"group\" aria-label=\"Table of designs\"><table id=\"design-table\">\n\
-         <caption>★ chosen, ◆ on the measured Pareto front; ≤ is an upper limit that verification found, ~ what it is expected to \
-         find: no claim; others with standard errors</caption>\n\
+         <p id=\"design-marks\">★ chosen, ◆ on the measured Pareto front; ≤ is an upper limit that verification found, ~ what it is expected \
+         to find: no claim; others with standard errors.</p>\n\
+         <div class=\"scroll tall\" tabindex=\"0\" role=\"group\" aria-label=\"Table of designs\">\
+         <table id=\"design-table\" aria-describedby=\"design-marks\">\n\
          <thead><tr>{columns}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n\
          <p class=\"only-print\">In print, only measured designs are listed.</p>\n</section>\n",
         escape(&intro),

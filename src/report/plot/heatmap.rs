@@ -14,6 +14,8 @@ use super::style::{BLACK, GREY, GRID, LIMIT, SMALL, TEXT, WIDTH, contrasting, pl
 pub(in super::super) struct Cell {
     /// The design's id.
     pub design: String,
+    /// By which selection its channels were chosen.
+    pub selection: String,
     pub known_by: KnownBy,
     /// What is said of it when it is pointed at.
     pub tip: String,
@@ -51,6 +53,7 @@ impl Grid {
             let figures = row.measured.or(row.predicted)?;
             Some(Cell {
                 design: row.id.clone(),
+                selection: row.selection.clone(),
                 // The marks stand for both maps.
                 known_by: match row.is_verified_figure(Metric::PsnrMean) || !row.known_by.is_verification() {
                     true => row.known_by,
@@ -81,6 +84,8 @@ impl Cell {
 
 const CELL_HEIGHT: f64 = 42.0;
 const TOP: f64 = 64.0;
+/// Of the selections' names, pixels.
+const TINY: f64 = 8.5;
 
 /// Draws both heatmaps.
 pub(in super::super) fn draw(view: &StudyView) -> Scene {
@@ -103,7 +108,8 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
     panel(&mut scene, &grid, Metric::Accuracy, None, (names, width));
     panel(&mut scene, &grid, Metric::PsnrMean, view.limits.psnr_mean_max, (names + width + gap, width));
     let y = height - 14.0;
-    let text = "Framed: measured. Bold, without ~: put to verification. Else predicted.";
+    let text =
+        "Framed: measured. Bold, without ~: put to verification. Else predicted. Below: how its channels were chosen.";
     scene.text(Label::new((names, y), text, SMALL, GREY, Align::Left));
     if view.limits.psnr_mean_max.is_some() {
         let y = y + 20.0;
@@ -159,10 +165,13 @@ fn panel(scene: &mut Scene, grid: &Grid, metric: Metric, limit: Option<f64>, (le
                     if cell.measured {
                         scene.frame((x + 3.5, y + 3.5), (right - 3.5, low - 3.5), 1.25, ink);
                     }
+                    let figure = (centre.0, centre.1 - 6.0);
                     scene.text(match cell.known_by.is_verification() {
-                        true => Label::new(centre, fixed(value, 1), size, ink, Align::Centre).bold(),
-                        false => Label::new(centre, format!("~{}", fixed(value, 1)), size, ink, Align::Centre),
+                        true => Label::new(figure, fixed(value, 1), size, ink, Align::Centre).bold(),
+                        false => Label::new(figure, format!("~{}", fixed(value, 1)), size, ink, Align::Centre),
                     });
+                    let name = font::fitted(&cell.selection, TINY, false, cell_width - 8.0);
+                    scene.text(Label::new((centre.0, centre.1 + 9.0), name, TINY, ink, Align::Centre));
                 },
             );
         }

@@ -5,7 +5,7 @@ use super::ERRORS_SHOWN;
 use super::axes::{Axes, Range};
 use super::legend::Legend;
 use super::scene::{Mark, Point, Scene};
-use super::style::{BLACK, GREY, Marker, WIDTH, placeholder};
+use super::style::{BLACK, GREY, Marker, WIDTH, placeholder, star};
 
 const HEIGHT: f64 = 380.0;
 /// Height of the lower panel, of the hypervolume.
@@ -33,6 +33,7 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
     };
     axes.draw(&mut scene, "Evaluation", "Accuracy (%)");
     draw_best(&mut scene, &axes, view, last);
+    let chosen = view.chosen.as_ref().map(|chosen| &chosen.id);
     let phases = phases(view);
     let marker = |step: &HistoryStep| Marker::of(phases.iter().position(|p| *p == step.phase).unwrap_or(0));
     for (step, accuracy) in steps {
@@ -49,6 +50,7 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
         );
         let mark = Mark { at, radius: 6.6, design: Some(step.design.clone()), text };
         scene.mark(mark, |scene| match step.feasibility {
+            _ if chosen == Some(&step.design) => star(scene, at, 9.0),
             Feasibility::Feasible => marker(step).filled(scene, at, 4.6),
             _ => marker(step).hollow(scene, at, 4.6),
         });
@@ -65,6 +67,9 @@ pub(in super::super) fn draw(view: &StudyView) -> Scene {
     let circle = Marker::of(0).in_ink(GREY);
     legend.entry(&mut scene, "within every budget", |scene, at| circle.filled(scene, at, 5.0));
     legend.entry(&mut scene, "over a budget, or unsure", |scene, at| circle.hollow(scene, at, 5.0));
+    if view.history.iter().any(|step| chosen == Some(&step.design)) {
+        legend.entry(&mut scene, &view.status.of_choice().to_lowercase(), |scene, at| star(scene, at, 7.5));
+    }
     legend.entry(&mut scene, "best within budget so far", |scene, at| {
         scene.line((at.0 - 11.0, at.1), (at.0 + 11.0, at.1), 1.75, BLACK)
     });

@@ -93,7 +93,9 @@ fn draw_mark(scene: &mut Scene, axes: &Axes, markers: &SplitMarkers, mark: &Mark
         (false, _) => marker.faint(scene, at, radius),
         (true, feasibility) => {
             if mark.row.known_by.is_verification() {
-                marker.in_ink(BLACK).hollow(scene, at, radius + 3.2);
+                // Around the star, where that hides the mark.
+                let inner = if mark.chosen { STAR_RADIUS } else { radius };
+                marker.in_ink(BLACK).hollow(scene, at, inner + 3.2);
             }
             match feasibility {
                 Feasibility::Infeasible => marker.hollow(scene, at, radius),
