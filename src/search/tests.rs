@@ -19,6 +19,8 @@ use crate::store::{Header, Inputs, Study};
 mod faults;
 mod kills;
 mod listing;
+mod screening;
+mod verification;
 
 /// Counts fresh measurements, on so many lanes, and interrupts those that begin after `stop` of them.
 #[derive(Default)]
@@ -328,62 +330,6 @@ fn what_no_model_foretells_is_not_called_infeasible() {
 }
 
 #[test]
-fn an_attack_that_does_not_converge_is_never_verified() {
-    let folder = tempfile::tempdir().unwrap();
-    let mock = || MockEstimator { converges: false, ..honest() };
-    let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
-    assert_ne!(findings.status, Status::Verified);
-    assert!(findings.verdicts.iter().all(|v| !v.holds && !v.converged && v.figures.iter().all(|f| f.upper.is_none())));
-}
-
-#[test]
-fn a_verification_below_what_the_search_found_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let mock = || MockEstimator { gain: -5.0, ..honest() };
-    let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
-    assert_ne!(findings.status, Status::Verified);
-    assert!(findings.verdicts.iter().all(|v| v.objections.iter().any(|o| o.contains("under-trained"))));
-}
-
-#[test]
-fn a_verification_above_the_limit_refutes_and_the_next_design_is_tried() {
-    let folder = tempfile::tempdir().unwrap();
-    let mock = || MockEstimator { gain: 2.0 * GAIN, ..honest() };
-    let (findings, candidates) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
-    assert!(!findings.verdicts[0].holds, "the plan expects half of what verification adds");
-    assert!(findings.verdicts.len() > 1);
-    if findings.status == Status::Verified {
-        let chosen = &candidates[findings.chosen.unwrap()];
-        assert!(truth(chosen.split_index, chosen.design.channels.depth()).1 + 2.0 * GAIN < 26.7);
-    }
-}
-
-#[test]
-fn one_design_that_inversion_opens_does_not_condemn_the_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let mock = || MockEstimator { open_from: 8, ..honest() };
-    let (findings, candidates) = solve(folder.path(), 29.0, mock, &Counter::default()).unwrap();
-    assert!(findings.verdicts.iter().any(|verdict| !verdict.holds), "none was surprising");
-    assert_eq!(findings.status, Status::Verified, "{:?}", findings.verdicts);
-    assert_eq!(candidates[findings.chosen.unwrap()].design.channels.depth(), 4);
-}
-
-#[test]
-fn what_one_seed_refutes_no_other_is_asked_about() {
-    // Verification finds far more than is expected: the first attempts are refuted.
-    let surprise = || MockEstimator { gain: 2.0 * GAIN, ..honest() };
-    let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 26.5 }];
-    let plan = Plan { verification_seeds: 3, ..problem().plan };
-    let folder = tempfile::tempdir().unwrap();
-    let problem = Problem { bounds: &bounds, plan, ..problem() };
-    let (findings, _) = solve_problem(folder.path(), problem, surprise, &Counter::default()).unwrap();
-    let refuted = findings.verdicts.iter().filter(|verdict| !verdict.holds);
-    assert!(refuted.clone().count() > 0 && refuted.clone().all(|verdict| verdict.seeds.len() == 1));
-    let held = findings.verdicts.iter().find(|verdict| verdict.holds).unwrap();
-    assert_eq!(held.seeds.len(), 3);
-}
-
-#[test]
 fn an_interrupted_study_resumes_to_the_same_answer_and_repeats_nothing() {
     let whole = tempfile::tempdir().unwrap();
     let (expected, _) = solve(whole.path(), 26.5, honest, &Counter::default()).unwrap();
@@ -400,76 +346,6 @@ fn an_interrupted_study_resumes_to_the_same_answer_and_repeats_nothing() {
     assert_eq!(first.fresh(), 7);
     let total = expected.measured.len() + expected.verdicts.iter().map(|v| v.seeds.len()).sum::<usize>();
     assert_eq!(first.fresh() + second.fresh(), total);
-}
-
-/// A plan that screens at a quarter of the cost.
-fn screening() -> Problem<'static> {
-    fn work(_: &Place, fidelity: Fidelity) -> f64 {
-        if fidelity == Fidelity::Quick { 0.25 } else { 1.0 }
-    }
-    let plan = Plan { screening: Some(Fidelity::Quick), search: Fidelity::Standard, evaluations: 14, ..problem().plan };
-    Problem { plan, work: &work, ..problem() }
-}
-
-/// What verification adds to the standard search's figures, as the plan expects.
-fn thorough() -> MockEstimator {
-    MockEstimator { gain: 5.0, ..honest() }
-}
-
-#[test]
-fn screened_designs_are_promoted_and_the_answer_is_as_good() {
-    for limit in [26.5, 29.0] {
-        let bounds = [MetricBound { metric: Metric::PsnrMean, limit }];
-        let folder = tempfile::tempdir().unwrap();
-        let problem = Problem { bounds: &bounds, ..screening() };
-        let (findings, candidates) = solve_problem(folder.path(), problem, thorough, &Counter::default()).unwrap();
-        assert_eq!(findings.status, Status::Verified, "{limit}: {:?}", findings.verdicts);
-        let best = |(accuracy, psnr): (f64, f64)| if psnr + 5.0 + 1.8 < limit { accuracy } else { 0.0 };
-        let truths = candidates.iter().map(|c| truth(c.split_index, c.design.channels.depth()));
-        let optimum = truths.map(best).fold(0.0, f64::max);
-        let chosen = &candidates[findings.chosen.unwrap()];
-        let (accuracy, psnr) = truth(chosen.split_index, chosen.design.channels.depth());
-        assert!(psnr + 5.0 <= limit + 0.2, "{limit}: {} leaks {psnr}", chosen.id);
-        assert!(accuracy > optimum - 0.02, "{limit}: {accuracy} is far below {optimum}");
-        // More designs were looked at than the allowance has measurements, and no more was spent; one measurement for each
-        // attempt may come on top.
-        let [full, screened] = [&findings.measured, &findings.screened]
-            .map(|of| of.iter().map(|(index, _)| *index).collect::<BTreeSet<_>>());
-        assert!(full.union(&screened).count() > 14, "{} and {}", full.len(), screened.len());
-        assert!(full.len() as f64 + 0.25 * screened.len() as f64 <= 14.0 + 3.0);
-        assert!(full.contains(&findings.chosen.unwrap()), "no answer was screened only");
-        let promoted = findings.measured.iter().filter(|(index, _)| screened.contains(index));
-        assert!(promoted.clone().count() >= 2);
-        assert!(promoted.clone().any(|(_, evaluation)| evaluation.reason.starts_with("promoted")));
-        // The models tell the levels apart: where a design was only screened, they say what a full measurement would find.
-        for &index in screened.difference(&full) {
-            let figures = findings.models.figures(&candidates[index]);
-            let psnr = figures.iter().find(|figure| figure.metric == Metric::PsnrMean).unwrap();
-            let depth = candidates[index].design.channels.depth() as f64;
-            let (constant, slope, _) = crate::estimate::mock::STANDARD_GAIN;
-            let expected = truth(candidates[index].split_index, depth as usize).1 + constant + slope * depth.log2();
-            assert!((psnr.value - expected).abs() < 3.0 * psnr.sd.max(0.2), "{psnr:?} is not {expected}");
-        }
-    }
-}
-
-#[test]
-fn an_interrupted_screening_resumes_to_the_same_answer() {
-    let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 26.5 }];
-    let solve = |dir: &Path, counter: &Counter| {
-        solve_problem(dir, Problem { bounds: &bounds, ..screening() }, thorough, counter)
-    };
-    let whole = tempfile::tempdir().unwrap();
-    let (expected, _) = solve(whole.path(), &Counter::default()).unwrap();
-    for stop in [9, 17] {
-        let broken = tempfile::tempdir().unwrap();
-        assert!(solve(broken.path(), &Counter { stop: Some(stop), ..Counter::default() }).is_err());
-        let second = Counter { lanes: 3, ..Counter::default() };
-        let (found, _) = solve(broken.path(), &second).unwrap();
-        assert_eq!((found.chosen, &found.verdicts), (expected.chosen, &expected.verdicts));
-        let seeds = expected.verdicts.iter().map(|v| v.seeds.len()).sum::<usize>();
-        assert_eq!(stop + second.fresh(), expected.measured.len() + expected.screened.len() + seeds);
-    }
 }
 
 #[test]
@@ -512,24 +388,6 @@ fn a_design_contains_those_of_its_channels_alone() {
     let whole = design("conv2_1", &[1, 5, 9]);
     assert!(whole.contains(&whole) && whole.contains(&design("conv2_1", &[9, 1])));
     assert!(!whole.contains(&design("conv2_1", &[1, 2])) && !whole.contains(&design("conv2_2", &[1])));
-}
-
-#[test]
-fn a_decoder_weaker_than_a_linear_map_is_never_verified() {
-    let folder = tempfile::tempdir().unwrap();
-    let mock = || MockEstimator { linear: 0.2, ..honest() };
-    let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
-    assert_ne!(findings.status, Status::Verified);
-    assert!(findings.verdicts.iter().all(|v| v.objections.iter().any(|o| o.contains("linear map"))));
-}
-
-#[test]
-fn a_decoder_that_recovers_no_more_than_the_mean_image_is_never_verified() {
-    let folder = tempfile::tempdir().unwrap();
-    let mock = || MockEstimator { gain: -100.0, ..honest() };
-    let (findings, _) = solve(folder.path(), 26.5, mock, &Counter::default()).unwrap();
-    assert_ne!(findings.status, Status::Verified);
-    assert!(findings.verdicts.iter().all(|v| v.objections.iter().any(|o| o.contains("mean image"))));
 }
 
 #[test]
@@ -597,4 +455,18 @@ fn a_panicking_measurement_is_recorded_and_does_not_stop_the_study() {
         })
         .collect();
     assert!(!failed.is_empty() && failed.iter().all(|r| r.contains("not to its taste")), "{failed:?}");
+}
+
+/// A plan that screens at a quarter of the cost.
+fn screening() -> Problem<'static> {
+    fn work(_: &Place, fidelity: Fidelity) -> f64 {
+        if fidelity == Fidelity::Quick { 0.25 } else { 1.0 }
+    }
+    let plan = Plan { screening: Some(Fidelity::Quick), search: Fidelity::Standard, evaluations: 14, ..problem().plan };
+    Problem { plan, work: &work, ..problem() }
+}
+
+/// What verification adds to the standard search's figures, as the plan expects.
+fn thorough() -> MockEstimator {
+    MockEstimator { gain: 5.0, ..honest() }
 }
