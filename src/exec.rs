@@ -66,6 +66,11 @@ pub enum ExecError {
         /// How many.
         running: usize,
     },
+    /// The same, while the cluster did not answer.
+    #[error(
+        "detached: what is out stays queued or running on the cluster, which does not answer at the moment; the same command picks it up"
+    )]
+    LeftOut,
     /// The user asked to stop, and the cluster did not take its jobs back.
     #[error(
         "interrupted, but the cluster did not take its jobs back ({said}): they go on, the same command picks them up, and `scancel --name \
@@ -93,6 +98,15 @@ pub trait Workers: Sync {
     /// # Errors
     /// [`ExecError`] where the observer interrupts, a result can't be handed over, or nothing can be measured at all.
     fn run(&self, round: &Round<'_>) -> Result<(), ExecError>;
+
+    /// Whether some of these were begun by an earlier run of the study and may have results: a run takes them, whatever
+    /// [`Round::more`] says.
+    fn has_begun(&self, _pending: &[Pending<'_>]) -> bool {
+        false
+    }
+
+    /// Ends what an earlier run began and nobody asked for any more: the study needs no further measurement.
+    fn finish(&self) {}
 }
 
 /// A job that the journal has no result of.
@@ -124,12 +138,39 @@ pub struct Round<'a> {
     pub deliver: Deliver<'a>,
 }
 
+/// How long a measurement may take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeLimit {
+    /// Seconds; `None` where as long as it takes.
+    pub seconds: Option<f64>,
+    /// Whether a cluster's own limit holds as well, which nobody here knows.
+    pub of_cluster: bool,
+}
+
+impl TimeLimit {
+    /// Whether what was ended at `limit`, a [`Failed`](Outcome::Failed) measurement's, has more time now.
+    fn exceeds(self, limit: Option<f64>) -> bool {
+        match limit {
+            Some(limit) => self.seconds.is_none_or(|seconds| seconds > limit),
+            None => !self.of_cluster,
+        }
+    }
+}
+
+/// A try that failed.
+#[derive(Debug, Clone, Copy)]
+struct FailedTry {
+    kind: Failure,
+    limit: Option<f64>,
+    /// Whether an earlier run made it.
+    earlier: bool,
+}
+
 /// What is known of a measurement.
 struct Known {
     /// Its last try's.
     evaluation: Evaluation,
-    /// Tries that failed.
-    attempt: Attempt,
+    failed: Vec<FailedTry>,
     /// Seconds that all tries took.
     seconds: f64,
     /// Whether this run asked for it, or another study measured it.
@@ -141,27 +182,44 @@ struct Ledger {
     study: Study,
     known: HashMap<Key, Known>,
     asked_seconds: f64,
+    /// Where it is known how long a measurement may take: what earlier runs gave less time doesn't count.
+    time_limit: Option<TimeLimit>,
 }
 
 impl Ledger {
     /// Takes note of a try that is in the journal.
-    fn learn(&mut self, evaluation: &Evaluation) {
+    fn learn(&mut self, evaluation: &Evaluation, earlier: bool) {
         let key = (evaluation.design.clone(), evaluation.fidelity, evaluation.seed);
-        let before = self.known.get(&key);
-        let (mut attempt, mut seconds) = before.map_or_else(Default::default, |known| (known.attempt, known.seconds));
-        if let Outcome::Failed { kind, .. } = evaluation.outcome {
-            attempt.failures += 1;
-            attempt.halvings += u32::from(kind == Failure::OutOfMemory);
+        let before = self.known.remove(&key);
+        let was_asked = before.as_ref().is_some_and(|known| known.asked);
+        let (mut failed, seconds) = before.map_or_else(Default::default, |known| (known.failed, known.seconds));
+        if let Outcome::Failed { kind, limit, .. } = evaluation.outcome {
+            failed.push(FailedTry { kind, limit, earlier });
         }
-        seconds += evaluation.seconds;
-        let asked = evaluation.from.is_some() || before.is_some_and(|known| known.asked);
-        self.known.insert(key, Known { evaluation: evaluation.clone(), attempt, seconds, asked });
+        let seconds = seconds + evaluation.seconds;
+        let asked = was_asked || evaluation.from.is_some();
+        self.known.insert(key, Known { evaluation: evaluation.clone(), failed, seconds, asked });
+    }
+
+    /// The tries of a measurement that failed, without those of earlier runs that had less time than there is now.
+    fn attempt(&self, key: &Key) -> Attempt {
+        let forgiven = |failed: &&FailedTry| {
+            let has_more = self.time_limit.is_some_and(|now| now.exceeds(failed.limit));
+            failed.earlier && failed.kind == Failure::TimedOut && has_more
+        };
+        let mut attempt = Attempt::default();
+        for failed in self.known.get(key).iter().flat_map(|known| &known.failed).filter(|failed| !forgiven(failed)) {
+            attempt.failures += 1;
+            attempt.halvings += u32::from(failed.kind == Failure::OutOfMemory);
+        }
+        attempt
     }
 
     /// A measurement's result, unless there is none yet or it is to be tried again.
     fn result(&self, key: &Key, retries: u32) -> Option<&Known> {
-        let settled =
-            |known: &&Known| matches!(known.evaluation.outcome, Outcome::Done(_)) || known.attempt.failures > retries;
+        let settled = |known: &&Known| {
+            matches!(known.evaluation.outcome, Outcome::Done(_)) || self.attempt(key).failures > retries
+        };
         self.known.get(key).filter(settled)
     }
 }
@@ -190,11 +248,11 @@ impl<'a> Executor<'a> {
         planned: usize,
         retries: u32,
     ) -> Self {
-        let mut ledger = Ledger { study, known: HashMap::new(), asked_seconds: 0.0 };
+        let mut ledger = Ledger { study, known: HashMap::new(), asked_seconds: 0.0, time_limit: None };
         let mut verifications = Vec::new();
         for event in recovered {
             match event {
-                Event::Evaluation(evaluation) => ledger.learn(evaluation),
+                Event::Evaluation(evaluation) => ledger.learn(evaluation, true),
                 Event::Verification(verification) => verifications.push(verification.clone()),
             }
         }
@@ -203,18 +261,10 @@ impl<'a> Executor<'a> {
         Self { ledger: Mutex::new(ledger), verifications, workers, observer, retries, jobs, planned }
     }
 
-    /// The same where a measurement may take `seconds` (or any time): what earlier runs ended for taking less is tried again.
+    /// The same where a measurement may take so long: what earlier runs gave less time is tried again.
     #[must_use]
-    pub fn allowing(mut self, seconds: Option<f64>) -> Self {
-        // A try is ended a little after its time.
-        const LATE: f64 = 1.05;
-        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for known in ledger.known.values_mut() {
-            let in_time = seconds.is_none_or(|seconds| seconds > LATE * known.evaluation.seconds);
-            if in_time && matches!(known.evaluation.outcome, Outcome::Failed { kind: Failure::TimedOut, .. }) {
-                known.attempt.failures = 0;
-            }
-        }
+    pub fn allowing(mut self, limit: TimeLimit) -> Self {
+        self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner).time_limit = Some(limit);
         self
     }
 
@@ -242,7 +292,7 @@ impl<'a> Executor<'a> {
     /// Every evaluation of the study, in the order in which they were asked for; of one that was tried again the last.
     pub fn evaluations(&self) -> Vec<Evaluation> {
         let mut all: Vec<_> = self.ledger().known.values().map(|known| known.evaluation.clone()).collect();
-        all.sort_by_key(|e| e.order);
+        all.sort_by(in_order);
         all
     }
 
@@ -252,7 +302,7 @@ impl<'a> Executor<'a> {
         let mut asked: Vec<_> =
             ledger.known.values().filter(|known| known.asked).map(|k| k.evaluation.clone()).collect();
         drop(ledger);
-        asked.sort_by_key(|e| e.order);
+        asked.sort_by(in_order);
         asked
     }
 
@@ -287,7 +337,7 @@ impl<'a> Executor<'a> {
         let more = || seconds.is_none_or(|limit| self.asked_seconds() < limit);
         loop {
             let pending = self.pending(jobs, first);
-            if pending.is_empty() || !more() {
+            if pending.is_empty() || !(more() || self.workers.has_begun(&pending)) {
                 break;
             }
             self.workers.run(&Round {
@@ -313,9 +363,10 @@ impl<'a> Executor<'a> {
     fn pending<'j>(&self, jobs: &'j [Job<'j>], first: usize) -> Vec<Pending<'j>> {
         let ledger = self.ledger();
         let open = jobs.iter().enumerate().filter(|(_, job)| ledger.result(&job.key(), self.retries).is_none());
-        let pending = |(index, job): (usize, &'j Job<'j>)| {
-            let attempt = ledger.known.get(&job.key()).map(|known| known.attempt).unwrap_or_default();
-            Pending { number: first + index, job, task: Task::new(job, attempt) }
+        let pending = |(index, job): (usize, &'j Job<'j>)| Pending {
+            number: first + index,
+            job,
+            task: Task::new(job, ledger.attempt(&job.key())),
         };
         open.map(pending).collect()
     }
@@ -350,9 +401,9 @@ impl<'a> Executor<'a> {
         }
         ledger.study.append(&Event::Evaluation(evaluation.clone()))?;
         ledger.asked_seconds += evaluation.seconds;
-        ledger.learn(&evaluation);
+        ledger.learn(&evaluation, false);
         let settled = ledger.result(&job.key(), self.retries).is_some();
-        let attempt = ledger.known.get(&job.key()).map(|known| known.attempt).unwrap_or_default();
+        let attempt = ledger.attempt(&job.key());
         drop(ledger);
         if settled {
             self.observer.finished(job, &evaluation, *number, true);
@@ -360,6 +411,11 @@ impl<'a> Executor<'a> {
         }
         self.observer.failed(job, &evaluation, *number);
         Ok(Some(Pending { number: *number, job, task: Task::new(job, attempt) }))
+    }
+
+    /// Ends what is out and nobody asked for any more: the study is concluded.
+    pub fn finish(&self) {
+        self.workers.finish();
     }
 
     /// Records how the verification of a design ended, unless the journal says so already.
@@ -372,5 +428,25 @@ impl<'a> Executor<'a> {
             self.verifications.push(verification);
         }
         Ok(())
+    }
+}
+
+/// The order of the search. A study that was killed while it adopted others' may have given a place twice.
+fn in_order(a: &Evaluation, b: &Evaluation) -> std::cmp::Ordering {
+    let key = |e: &Evaluation| (e.order, e.fidelity, e.seed);
+    key(a).cmp(&key(b)).then_with(|| a.design.cmp(&b.design))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_time_is_more_than_there_was() {
+        let limit = |seconds, of_cluster| TimeLimit { seconds, of_cluster };
+        assert!(limit(None, false).exceeds(Some(60.0)) && limit(Some(61.0), true).exceeds(Some(60.0)));
+        assert!(!limit(Some(60.0), false).exceeds(Some(60.0)));
+        // A cluster's own limit may be the same as it was.
+        assert!(!limit(Some(60.0), true).exceeds(None) && limit(Some(60.0), false).exceeds(None));
     }
 }

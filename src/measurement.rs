@@ -104,13 +104,21 @@ pub enum Outcome {
         /// Why, for the next try.
         #[serde(default, skip_serializing_if = "Failure::is_other")]
         kind: Failure,
+        /// Of one that took too long, the seconds that it had; `None` where only the cluster knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<f64>,
     },
 }
 
 impl Outcome {
     /// A failure with its reason.
     pub fn failed(kind: Failure, reason: impl Into<String>) -> Self {
-        Self::Failed { reason: reason.into(), kind }
+        Self::Failed { reason: reason.into(), kind, limit: None }
+    }
+
+    /// The failure of what took longer than `limit` seconds, or than somebody else's limit.
+    pub fn timed_out(limit: Option<f64>, reason: impl Into<String>) -> Self {
+        Self::Failed { reason: reason.into(), kind: Failure::TimedOut, limit }
     }
 }
 

@@ -57,6 +57,7 @@ pub use table::Row;
 
 use crate::table::Table;
 
+pub(crate) use files::sync_folder;
 pub(crate) use lock::host;
 
 use journal::Journal;
@@ -111,8 +112,10 @@ impl Study {
             }
             None => header.clone(),
         };
-        // The header comes last: a folder with a header has a journal, unless somebody removed it.
-        if is_new && !files::exists(&journal_path).map_err(StoreError::reading(&journal_path))? {
+        // The header comes last: a folder with a header has a journal, unless somebody removed it. A journal without one was begun
+        // by a process that was killed right then, and is empty.
+        let exists = || files::exists(&journal_path).map_err(StoreError::reading(&journal_path));
+        if is_new && (!exists()? || journal::is_empty(&journal_path)?) {
             Journal::create(&journal_path, &header.fingerprint())?;
         }
         let (journal, events, torn) = Journal::open(&journal_path, &header.fingerprint())?;

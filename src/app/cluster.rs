@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::AppError;
+use super::{AppError, interrupt};
 use crate::cli::{ExecutorArg, OptimizeArgs};
-use crate::config::{BudgetFile, SlurmEntry};
+use crate::config::{BudgetFile, SlurmEntry, Time};
 use crate::exec::ExecError;
 use crate::exec::slurm::{Folder, GRACE, Options, Refusal, Setting, SlurmCommands, SlurmWorkers};
 use crate::nn::Device;
@@ -35,6 +35,11 @@ pub(super) fn chosen(args: &OptimizeArgs, budget: &BudgetFile) -> Result<Option<
         return Err(AppError::Flag { flag: "device", value: args.machine.device.clone(), problem });
     }
     Ok(entry)
+}
+
+/// Name of a study's jobs.
+pub(super) fn job_name(budget: &BudgetFile) -> String {
+    format!("privynet-{}", budget.name)
 }
 
 /// Refuses to measure here what may be out on a cluster, or measured there already.
@@ -82,13 +87,14 @@ pub(super) fn workers(
     })?;
     let options = Options {
         program,
-        name: format!("privynet-{}", budget.name),
+        name: job_name(budget),
         resubmissions: entry.resubmissions,
         poll: Duration::from_secs_f64(entry.poll_seconds),
         grace: GRACE,
+        seconds: entry.time.as_ref().and_then(Time::seconds),
         detach: args.detach,
     };
-    let queue = SlurmCommands::new(entry).map_err(ExecError::Slurm)?;
+    let queue = SlurmCommands::new(entry, interrupt::flag()).map_err(ExecError::Slurm)?;
     Ok(SlurmWorkers::new(queue, Folder::of(&absolute(dir)?), setting, options))
 }
 
@@ -102,7 +108,7 @@ pub(super) struct Rehearsal {
 
 /// Asks the cluster whether it would take measurements as `entry` describes them. Submits nothing.
 pub(super) fn rehearse(entry: &SlurmEntry) -> Rehearsal {
-    let answer = match SlurmCommands::new(entry) {
+    let answer = match SlurmCommands::new(entry, interrupt::flag()) {
         Ok(queue) => queue.rehearse(),
         Err(error) => Err(Refusal::Away(error.to_string())),
     };

@@ -105,9 +105,17 @@ impl AppError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Search(SearchError::Exec(
-                ExecError::Interrupted | ExecError::Detached { .. } | ExecError::NotCancelled { .. },
+                ExecError::Interrupted
+                | ExecError::Detached { .. }
+                | ExecError::LeftOut
+                | ExecError::NotCancelled { .. },
             ))
-            | Self::Exec(ExecError::Interrupted | ExecError::Detached { .. } | ExecError::NotCancelled { .. })
+            | Self::Exec(
+                ExecError::Interrupted
+                | ExecError::Detached { .. }
+                | ExecError::LeftOut
+                | ExecError::NotCancelled { .. },
+            )
             | Self::Estimate(EstimateError::Interrupted)
             | Self::Features(FeatureError::Interrupted)
             | Self::Profile(ProfileError::Interrupted)

@@ -28,7 +28,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static ENDING: Mutex<Ending> = Mutex::new(Ending {
     json: false,
     study: false,
-    patient: false,
+    cluster: None,
     abandoned: false,
     listening: 0,
     signs_of_life: Vec::new(),
@@ -43,8 +43,8 @@ struct Ending {
     json: bool,
     /// Whether a study keeps what was finished.
     study: bool,
-    /// Whether work ends by itself, in its own time.
-    patient: bool,
+    /// Where jobs are out on a cluster that work takes back first: how it ends where it doesn't get to that.
+    cluster: Option<OnCluster>,
     /// Whether the program is about to end.
     abandoned: bool,
     /// How many have last words to say.
@@ -86,9 +86,29 @@ pub(super) fn sign_of_life(file: &Path) {
     ending().signs_of_life.push(file.to_owned());
 }
 
-/// From here on work gets time to have its jobs on a cluster cancelled.
-pub(super) fn leave_time() {
-    ending().patient = true;
+/// Jobs on a cluster.
+struct OnCluster {
+    /// Their name.
+    name: String,
+    /// Whether they are to stay.
+    detach: bool,
+}
+
+impl OnCluster {
+    fn error(&self) -> ExecError {
+        match self.detach {
+            true => ExecError::LeftOut,
+            false => {
+                let said = "it did not answer in time".to_owned();
+                ExecError::NotCancelled { said, name: self.name.clone() }
+            }
+        }
+    }
+}
+
+/// From here on work gets time to have the jobs of this `name` on a cluster cancelled, unless they are to stay.
+pub(super) fn leave_time(name: &str, detach: bool) {
+    ending().cluster = Some(OnCluster { name: name.to_owned(), detach });
 }
 
 /// The flag that the handler sets.
@@ -136,7 +156,7 @@ pub(super) fn farewell<R>(last_words: impl FnOnce() + Send, work: impl FnOnce() 
 fn abandon() {
     std::thread::sleep(PATIENCE);
     let mut ending = ending();
-    if ending.patient {
+    if ending.cluster.is_some() {
         drop(ending);
         std::thread::sleep(CLUSTER);
         ending = self::ending();
@@ -145,7 +165,11 @@ fn abandon() {
     CHANGED.notify_all();
     let waited = CHANGED.wait_timeout_while(ending, FAREWELL, |ending| ending.listening > 0);
     let (ending, _) = waited.unwrap_or_else(PoisonError::into_inner);
-    let error: AppError = if ending.study { ExecError::Interrupted.into() } else { EstimateError::Interrupted.into() };
+    let error: AppError = match &ending.cluster {
+        Some(jobs) => jobs.error().into(),
+        None if ending.study => ExecError::Interrupted.into(),
+        None => EstimateError::Interrupted.into(),
+    };
     // A terminal that takes nothing (Ctrl-S) must not keep the program from its end.
     let json = ending.json;
     let (said, heard) = std::sync::mpsc::channel();

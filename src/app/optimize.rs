@@ -14,10 +14,10 @@ use super::setup::{self, Admission, Assets, ExactBudget};
 use super::{AppError, Output, check, cluster, exported, interrupt, read_study, reuse, summary};
 use crate::backbone::Backbone;
 use crate::cli::OptimizeArgs;
-use crate::config::{BudgetFile, SlurmEntry, Strategy, WeightsPrecision};
+use crate::config::{BudgetFile, SlurmEntry, Strategy, Time, WeightsPrecision};
 use crate::estimate::{Laboratory, sanity};
 use crate::exec::slurm::Folder;
-use crate::exec::{Executor, Lanes, LocalWorkers, Worker, Workers};
+use crate::exec::{Executor, Lanes, LocalWorkers, TimeLimit, Worker, Workers};
 use crate::measurement::Fidelity;
 use crate::nn::Device;
 use crate::protocol::{self, Plan, Protocol};
@@ -158,8 +158,8 @@ impl<'a> Job<'a> {
         let live = LivePage::new(progress, folders, self.account().outline(Some(floors)), plan);
         live.write();
         let planned = plan.evaluations + plan.verification_seeds;
-        let mut executor = Executor::new(study, &events, workers, &live, planned, budget.executor.retries)
-            .allowing(setup::measurement_limit(budget).map(|limit| limit.as_secs_f64()));
+        let mut executor =
+            Executor::new(study, &events, workers, &live, planned, budget.executor.retries).allowing(self.time_limit());
         let mut findings = self.solve(&problem, &mut executor, &live, progress)?;
         distrust(&mut findings, unsound);
 
@@ -168,9 +168,7 @@ impl<'a> Job<'a> {
         let mut record = self.account().conclusion(&problem, &findings, floors, seconds, nowhere);
         record.channels = account::channels(&record, &insights);
         save(&mut executor, &record)?;
-        if self.cluster.is_some() {
-            Folder::of(&self.dir).tidy();
-        }
+        executor.finish();
         Ok(record)
     }
 
@@ -182,6 +180,14 @@ impl<'a> Job<'a> {
 
     fn protocol(&self, fidelity: Fidelity) -> Protocol {
         Protocol::of(fidelity).within(self.budget.privacy.attacker)
+    }
+
+    /// How long a measurement may take, here or on the cluster.
+    fn time_limit(&self) -> TimeLimit {
+        let own = setup::measurement_limit(&self.budget).map(|limit| limit.as_secs_f64());
+        let of_cluster = self.cluster.as_ref().map(|entry| entry.time.as_ref().and_then(Time::seconds));
+        let seconds = own.into_iter().chain(of_cluster.flatten()).min_by(f64::total_cmp);
+        TimeLimit { seconds, of_cluster: of_cluster == Some(None) }
     }
 
     /// Work of measuring a design of `place`, in any unit: what its time is in proportion to.
@@ -198,6 +204,10 @@ impl<'a> Job<'a> {
         events: &mut Vec<Event>,
         progress: &Progress,
     ) -> Result<(), AppError> {
+        // What is out was proposed without others' measurements.
+        if Folder::of(&self.dir).has_batches() {
+            return Ok(());
+        }
         // One that was killed while it adopted goes on.
         let adopted = |event: &Event| matches!(event, Event::Evaluation(evaluation) if evaluation.from.is_some());
         // The baselines are to show what they do by themselves.
@@ -243,7 +253,7 @@ impl<'a> Job<'a> {
         progress: &Progress,
     ) -> Result<Findings, AppError> {
         if self.cluster.is_some() {
-            interrupt::leave_time();
+            interrupt::leave_time(&cluster::job_name(&self.budget), self.args.detach);
         }
         let farewell = || {
             progress.finish();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::live::Live;
-use super::{AppError, Output, exit, read_study};
+use super::{AppError, Output, exit, interrupt, read_study};
 use crate::cli::StatusArgs;
 use crate::config::SlurmEntry;
 use crate::exec::ExecError;
@@ -37,7 +37,7 @@ pub(super) fn run(args: &StatusArgs, output: Output) -> Result<u8, AppError> {
     let live = Live::read(&dir).filter(Live::is_believable);
     let reader = StudyReader::open(&dir)?;
     let record = if live.is_some() { None } else { read_study::conclusion(&dir) };
-    let commands = SlurmCommands::new(&SlurmEntry::default()).ok();
+    let commands = SlurmCommands::new(&SlurmEntry::default(), interrupt::flag()).ok();
     let queue = commands.as_ref().map(|commands| commands as &dyn Queue);
     let survey = survey(&dir, queue).map_err(ExecError::Slurm)?;
     let mut status = Status {
@@ -53,7 +53,7 @@ pub(super) fn run(args: &StatusArgs, output: Output) -> Result<u8, AppError> {
         let Event::Evaluation(evaluation) = event else { continue };
         match &evaluation.outcome {
             Outcome::Done(_) => *status.done.entry(evaluation.fidelity).or_default() += 1,
-            Outcome::Failed { reason, kind } => {
+            Outcome::Failed { reason, kind, .. } => {
                 let what = format!("{} ({}, seed {})", evaluation.design, evaluation.fidelity, evaluation.seed);
                 status.failures.push((what, format!("{kind}: {reason}")));
             }

@@ -93,6 +93,26 @@ pub enum Time {
     Text(String),
 }
 
+impl Time {
+    /// Seconds; `None` for a time that Slurm takes as none, and for what isn't one.
+    pub fn seconds(&self) -> Option<f64> {
+        let text = self.to_string();
+        let (days, rest) = text.split_once('-').map_or((None, text.as_str()), |(days, rest)| (Some(days), rest));
+        let numbers: Option<Vec<f64>> = rest.split(':').map(|number| number.parse().ok()).collect();
+        let seconds = match (days, numbers?.as_slice()) {
+            (None, &[minutes]) => 60.0 * minutes,
+            (None, &[minutes, seconds]) => 60.0 * minutes + seconds,
+            (None, &[hours, minutes, seconds]) => 3600.0 * hours + 60.0 * minutes + seconds,
+            (Some(days), clock @ ([_] | [_, _] | [_, _, _])) => {
+                let clock: f64 = clock.iter().zip([3600.0, 60.0, 1.0]).map(|(number, unit)| number * unit).sum();
+                86_400.0 * days.parse::<f64>().ok()? + clock
+            }
+            _ => return None,
+        };
+        (seconds > 0.0).then_some(seconds)
+    }
+}
+
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -227,6 +247,26 @@ mod tests {
         assert_eq!(without_executor(plain), plain);
         // As it always was, where there is none.
         assert_eq!(without_executor("space: a\n\n"), "space: a\n\n");
+    }
+
+    #[test]
+    fn times_are_read_as_slurm_reads_them() {
+        let text = |text: &str| Time::Text(text.to_owned()).seconds();
+        assert_eq!((Time::Minutes(90).seconds(), Time::Minutes(0).seconds()), (Some(5400.0), None));
+        let expected = [
+            ("90", Some(5400.0)),
+            ("1:30", Some(90.0)),
+            ("2:00:01", Some(7201.0)),
+            ("1-12", Some(129_600.0)),
+            ("1-0:30", Some(88_200.0)),
+            ("0-0:0:7", Some(7.0)),
+            ("", None),
+            ("1:2:3:4", None),
+            ("-1", None),
+        ];
+        for (time, seconds) in expected {
+            assert_eq!(text(time), seconds, "{time}");
+        }
     }
 
     #[test]

@@ -135,9 +135,14 @@ impl Laboratory {
     /// count once however many designs are measured.
     fn features(&self, layer: &str, images: &ImageSet) -> Result<Arc<LayerFeatures>, FeatureError> {
         self.shared(layer, images, || {
+            let compute = || LayerFeatures::compute(&self.backbone, layer, images, self.device);
             match self.computed.read().unwrap_or_else(PoisonError::into_inner).contains(layer) {
-                true => LayerFeatures::compute(&self.backbone, layer, images, self.device),
-                false => self.cache.open(&self.backbone, layer, images),
+                true => compute(),
+                // Somebody may have removed them since, for room or by hand: no reason for a measurement to fail.
+                false => self.cache.open(&self.backbone, layer, images).or_else(|error| match error {
+                    FeatureError::NotCached { .. } | FeatureError::Io { .. } => compute(),
+                    error => Err(error),
+                }),
             }
         })
     }

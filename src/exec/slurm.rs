@@ -11,6 +11,8 @@
 //! - Nothing is concluded from a controller that does not answer.
 //! - No accounting database is needed: what the controller has forgotten and no file was written of goes out again.
 
+mod cancel;
+mod command;
 mod driver;
 mod folder;
 mod queue;
@@ -19,12 +21,13 @@ mod survey;
 mod tests;
 mod tracker;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::{ExecError, Round, Workers};
+use super::{ExecError, Pending, Round, Workers};
 use crate::store::StoreError;
 
 pub use folder::{Batch, Folder, Setting};
@@ -108,8 +111,6 @@ pub struct SlurmWorkers<Q> {
     options: Options,
     /// Whether an array was ever accepted: what is refused later will pass.
     accepted: AtomicBool,
-    /// Whether a worker ever measured: what fails later is one measurement's own.
-    measured: AtomicBool,
 }
 
 /// How the driver deals with the cluster.
@@ -125,6 +126,8 @@ pub struct Options {
     pub poll: Duration,
     /// How long a result may be on its way after its task ended.
     pub grace: Duration,
+    /// Seconds that the cluster gives a task, where that is known.
+    pub seconds: Option<f64>,
     /// Whether an interrupt leaves what is queued and running.
     pub detach: bool,
 }
@@ -132,7 +135,7 @@ pub struct Options {
 impl<Q: Queue> SlurmWorkers<Q> {
     /// Measures through `queue`, with the study's own `folder` shared by all nodes.
     pub fn new(queue: Q, folder: Folder, setting: Setting, options: Options) -> Self {
-        Self { queue, folder, setting, options, accepted: AtomicBool::new(false), measured: AtomicBool::new(false) }
+        Self { queue, folder, setting, options, accepted: AtomicBool::new(false) }
     }
 }
 
@@ -140,5 +143,22 @@ impl<Q: Queue> Workers for SlurmWorkers<Q> {
     fn run(&self, round: &Round<'_>) -> Result<(), ExecError> {
         self.folder.create()?;
         Driver::new(self, round)?.drive()
+    }
+
+    fn has_begun(&self, pending: &[Pending<'_>]) -> bool {
+        // One that can't be read is spoken of where it is needed.
+        let sent = self.folder.sent().unwrap_or_default();
+        let mut tasks = sent.iter().flat_map(|sent| &sent.batch.tasks);
+        tasks.any(|task| pending.iter().any(|pending| pending.task == *task))
+    }
+
+    fn finish(&self) {
+        let sent = self.folder.sent().unwrap_or_default();
+        let tokens: BTreeSet<String> = sent.into_iter().map(|sent| sent.batch.token).collect();
+        // The study has its answer: jobs that the cluster keeps cost time alone.
+        if !tokens.is_empty() {
+            let _ = cancel::cancel(&self.queue, &tokens);
+        }
+        self.folder.tidy();
     }
 }

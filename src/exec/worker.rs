@@ -49,11 +49,9 @@ impl<'a> Worker<'a> {
         let outcome = match self.run(task, &watch, &mut files) {
             Ok(outcome) => outcome,
             Err(Interrupted) if watch.over.get() => {
-                let limit = units::Duration(self.limit.unwrap_or_default().as_secs_f64());
-                Outcome::failed(
-                    Failure::TimedOut,
-                    format!("it took longer than the {limit} that a measurement may take"),
-                )
+                let limit = self.limit.unwrap_or_default().as_secs_f64();
+                let reason = format!("it took longer than the {} that a measurement may take", units::Duration(limit));
+                Outcome::timed_out(Some(limit), reason)
             }
             Err(Interrupted) => return Err(Interrupted),
         };

@@ -10,6 +10,7 @@ use super::extract::{self, Extraction};
 use super::file::{self, Contents};
 use super::{FeatureError, LayerFeatures};
 use crate::backbone::{Backbone, Layer};
+use crate::bounded;
 use crate::data::ImageSet;
 
 /// Ending of files that are being written.
@@ -156,9 +157,11 @@ impl FeatureCache {
             .collect::<Result<Vec<_>, _>>()?;
         let mut missing = missing(wanted, extraction)?;
         if !missing.is_empty() {
-            let _lock = self.lock(extraction)?;
+            let lock = self.lock(extraction)?;
             missing = self::missing(missing, extraction)?; // someone else may have computed them
-            self.remove_temporaries();
+            if lock.is_some() {
+                self.remove_temporaries();
+            }
             extract::run(&missing, extraction)?;
         }
         (extraction.progress)(total, total);
@@ -210,28 +213,28 @@ impl FeatureCache {
         Ok(Wanted { layer, contents: Contents { key, n, side, channels }, path })
     }
 
-    /// Waits until no other process computes features in this folder.
-    fn lock(&self, extraction: &Extraction<'_>) -> Result<File, FeatureError> {
+    /// Waits until no other process computes features in this folder; `None` on a file system without locks, where two may then do the
+    /// same work, each into files of its own.
+    fn lock(&self, extraction: &Extraction<'_>) -> Result<Option<File>, FeatureError> {
         let path = self.folder.join(LOCK_FILE);
         let fail = |path: &Path, action| {
             let path = path.to_path_buf();
             move |source| FeatureError::Io { action, path, source }
         };
         fs::create_dir_all(&self.folder).map_err(fail(&self.folder, "create"))?;
-        let file = File::create(&path).map_err(fail(&path, "create"))?;
+        bounded::refuse_irregular(&path).map_err(fail(&path, "use"))?;
+        let file =
+            File::options().write(true).create(true).truncate(false).open(&path).map_err(fail(&path, "create"))?;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(file),
+                Ok(()) => return Ok(Some(file)),
                 Err(TryLockError::WouldBlock) => {
                     if extraction.interrupt.load(Ordering::Relaxed) {
                         return Err(FeatureError::Interrupted);
                     }
                     std::thread::sleep(Duration::from_millis(50));
                 }
-                // A file system without locks: two processes may then do the same work, each for itself.
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                    return Ok(file);
-                }
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(fail(&path, "lock")(error)),
             }
         }

@@ -112,7 +112,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub fn create(path: PathBuf, contents: Contents, layer: &'static str) -> Result<Self, FeatureError> {
-        let temporary = path.with_extension(super::cache::TEMPORARY);
+        let temporary = path.with_extension(format!("{}.{}", std::process::id(), super::cache::TEMPORARY));
         let file = bounded::create(&temporary).map_err(|source| FeatureError::Io {
             action: "create",
             path: temporary.clone(),

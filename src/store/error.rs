@@ -136,6 +136,15 @@ pub enum StoreError {
         /// What could not be read.
         source: serde_json::Error,
     },
+    /// The journal grew or shrank under its writer.
+    #[error(
+        "{path} was changed by somebody else while this study ran, which its lock should have kept from happening: nothing was \
+         written or cut; end the other `optimize`, then run this one again"
+    )]
+    OtherWriter {
+        /// The journal.
+        path: PathBuf,
+    },
     /// The journal belongs to another study than the header beside it.
     #[error(
         "{path} is the journal of study {found}, but the header beside it is of {expected}; restore the one that belongs here from a backup"

@@ -68,13 +68,13 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes renames in a folder survive a power cut.
 #[cfg(unix)]
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 /// Elsewhere folders cannot be synced; a rename is journalled by the file system.
 #[cfg(not(unix))]
-pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 

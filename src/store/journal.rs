@@ -85,6 +85,10 @@ impl Journal {
         line: &[u8],
         write: impl FnOnce(&mut File, &[u8]) -> io::Result<()>,
     ) -> Result<(), StoreError> {
+        // Whatever failed before: bytes of another's are never cut off.
+        if !self.dirty && self.file.metadata().is_ok_and(|found| found.len() != self.whole) {
+            return Err(StoreError::OtherWriter { path: self.path.clone() });
+        }
         let result = self.cut_remains().and_then(|()| {
             self.dirty = true;
             write(&mut self.file, line)
@@ -112,6 +116,12 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// Whether a journal, of whatever study, holds no event: one line at most.
+pub(super) fn is_empty(path: &Path) -> Result<bool, StoreError> {
+    let bytes = read_bytes(path)?;
+    Ok(bytes.iter().position(|&byte| byte == b'\n').is_none_or(|end| end + 1 == bytes.len()))
 }
 
 /// The events of a journal that another process may be writing.
@@ -309,6 +319,28 @@ mod tests {
         let mut journal = Journal { path, file, study, whole: 0, records: 7, dirty: false };
         let error = journal.append(&event(0)).unwrap_err();
         assert!(matches!(error, StoreError::DiskFull { kept: 7, .. }), "{error}");
+    }
+
+    #[test]
+    fn what_another_writer_appended_is_never_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, _) = written(dir.path(), 1);
+        // Two that the lock did not keep apart, as on a file system whose locks hold on one machine alone.
+        let mut journals = [0, 1].map(|_| Journal::open(&path, STUDY).unwrap().0);
+        journals[1].append(&event(1)).unwrap();
+        let error = journals[0].append(&event(2)).unwrap_err();
+        assert!(matches!(error, StoreError::OtherWriter { .. }), "{error}");
+        assert_eq!(read(&path, STUDY).unwrap().0, [event(0), event(1)]);
+    }
+
+    #[test]
+    fn a_journal_without_events_is_told_from_one_with_some() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_empty(&written(dir.path(), 1).0).unwrap());
+        let (path, bytes) = written(dir.path(), 0);
+        assert!(is_empty(&path).unwrap());
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(is_empty(&path).unwrap());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::cancel::{cancel, is_left};
 use super::folder::{self, Sent};
 use super::tracker::{Next, Place, Tracked};
 use super::{Array, Batch, LARGEST_ARRAY, NAP, Options, Queue, Refusal, Row, SlurmError, SlurmWorkers, State};
@@ -23,6 +24,12 @@ pub(super) struct Driver<'w, 'r, Q> {
     /// Which measurement is called so.
     names: HashMap<String, usize>,
     tracked: Vec<Tracked>,
+    /// Measurements that are to go out, and the nodes that they are to keep away from.
+    waiting: BTreeMap<usize, BTreeSet<String>>,
+    /// Until when nothing goes out, since the cluster takes no more, and what it said.
+    held: Option<(Instant, String)>,
+    /// Where copies of measurements run that are done.
+    spare: BTreeSet<Place>,
     /// Job id of each token, where it is known.
     jobs: HashMap<String, u64>,
     /// Batches that a measurement of this round is in.
@@ -59,8 +66,8 @@ impl Answer {
 /// Looks after which a hindrance is worth a line: a busy controller fails to answer now and then.
 const LASTING: u32 = 3;
 
-/// Measurements to be sent out, by the nodes that they are to keep away from.
-type Out = BTreeMap<BTreeSet<String>, Vec<usize>>;
+/// A cluster that takes no more is asked again after so many looks.
+const HOLDING: u32 = 12;
 
 impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
     /// A driver of `round` that knows what an earlier one sent out of it.
@@ -75,6 +82,9 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             open: (0..round.pending.len()).collect(),
             names: round.pending.iter().enumerate().map(|(index, pending)| (pending.task.name(), index)).collect(),
             tracked: round.pending.iter().map(|_| Tracked::default()).collect(),
+            waiting: BTreeMap::new(),
+            held: None,
+            spare: BTreeSet::new(),
             jobs: HashMap::new(),
             tokens: BTreeSet::new(),
             running: 0,
@@ -83,6 +93,8 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             told: BTreeSet::new(),
         };
         driver.find_sent()?;
+        // What was measured meanwhile ran side by side.
+        driver.running = workers.folder.names()?.iter().filter(|name| driver.names.contains_key(*name)).count();
         Ok(driver)
     }
 
@@ -99,6 +111,9 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
                 }
             }
             if useful {
+                if job.is_some() {
+                    self.workers.accepted.store(true, Ordering::Relaxed);
+                }
                 self.jobs.extend(job.map(|job| (batch.token.clone(), job)));
                 self.tokens.insert(batch.token);
             }
@@ -128,15 +143,31 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             }
             std::thread::sleep(NAP);
         }
+        self.end_copies();
         self.tokens.iter().for_each(|token| self.workers.folder.forget(token));
         Ok(())
+    }
+
+    /// Cancels what would measure again: all but those that end by themselves, having measured.
+    fn end_copies(&self) {
+        let Ok(rows) = self.workers.queue.rows() else { return };
+        let is_spare = |row: &&Row| {
+            let place = Place { token: row.token.clone(), index: row.index };
+            self.tokens.contains(&row.token)
+                && is_left(row)
+                && (row.state != State::Running || self.spare.contains(&place))
+        };
+        let copies: Vec<String> =
+            rows.iter().filter(is_spare).map(|row| format!("{}_{}", row.job, row.index)).collect();
+        // One that goes on costs time alone.
+        let _ = self.workers.queue.cancel(&copies);
     }
 
     /// Says how the first `count` open measurements are doing.
     fn tell(&self, count: usize) -> ControlFlow<()> {
         for &index in self.open.iter().take(count) {
             let text = match &self.tracked[index].last {
-                None => self.trouble.clone().unwrap_or_else(|| "sent out".to_owned()),
+                None => self.trouble().unwrap_or_else(|| "sent out".to_owned()),
                 Some(row) if row.node.is_empty() && row.reason.is_empty() => row.state.to_string(),
                 Some(row) if row.node.is_empty() => format!("{} ({})", row.state, row.reason),
                 Some(row) => format!("{} on {}", row.state, row.node),
@@ -144,6 +175,11 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             self.round.observer.progress(self.pending[index].number, &text, 0.0)?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Why the cluster takes nothing at the moment.
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone().or_else(|| self.held.as_ref().map(|(_, said)| said.clone()))
     }
 
     /// Hands over the results that are there.
@@ -154,7 +190,6 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             };
             let task = &self.pending[index].task;
             if let Some(measured) = self.workers.folder.take_part(&self.workers.setting.study, task)? {
-                self.workers.measured.store(true, Ordering::Relaxed);
                 self.hand_over(index, measured)?;
                 // A thousand results take seconds to write.
                 if self.tell(1).is_break() {
@@ -167,6 +202,13 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
 
     fn hand_over(&mut self, index: usize, mut measured: Measured) -> Result<(), ExecError> {
         self.start(index);
+        self.waiting.remove(&index);
+        let failed_on = self.tracked[index].last.as_ref().filter(|_| is_of_node(&measured.outcome));
+        let mut avoid = self.tracked[index].avoid.clone();
+        avoid.extend(failed_on.map(|row| row.node.clone()).filter(|node| !node.is_empty()));
+        if let [_, _, ..] = self.tracked[index].places() {
+            self.spare.extend(self.tracked[index].places().iter().cloned());
+        }
         let pending = &self.pending[index];
         // Those that run beside it share the study's time.
         measured.seconds /= self.running.max(1) as f64;
@@ -176,7 +218,7 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             // It goes out with the next answer of the queue, beside those that still run.
             Some(again) => {
                 self.names.insert(again.task.name(), index);
-                self.tracked[index] = Tracked::default();
+                self.tracked[index] = Tracked::avoiding(avoid);
                 self.pending[index] = again;
             }
             None => {
@@ -200,24 +242,41 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         // What ended before the answer has its result in the folder by now.
         self.collect()?;
         self.running = answer.running();
-        let out = self.judge(&answer)?;
-        if out.is_empty() {
+        self.judge(&answer)?;
+        if self.waiting.is_empty() {
             return Ok(true);
         }
         if !(self.round.more)() {
             // What is out may still end.
-            out.values().flatten().for_each(|index| {
-                self.open.remove(index);
-            });
+            for index in std::mem::take(&mut self.waiting).into_keys() {
+                self.open.remove(&index);
+            }
             return Ok(!self.open.is_empty());
+        }
+        self.send_waiting()?;
+        Ok(true)
+    }
+
+    /// Sends out what waits, as far as the cluster takes it and until the user asks to stop.
+    fn send_waiting(&mut self) -> Result<(), ExecError> {
+        if self.held.as_ref().is_some_and(|(until, _)| Instant::now() < *until) {
+            return Ok(());
+        }
+        self.held = None;
+        let mut out = BTreeMap::<BTreeSet<String>, Vec<usize>>::new();
+        for (&index, avoid) in &self.waiting {
+            out.entry(avoid.clone()).or_default().push(index);
         }
         for (avoid, tasks) in out {
             let avoid: Vec<String> = avoid.into_iter().collect();
             for tasks in tasks.chunks(LARGEST_ARRAY) {
+                if self.held.is_some() || self.tell(1).is_break() {
+                    return Ok(());
+                }
                 self.send(tasks, &avoid)?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// What the queue says of this round's arrays; nothing where it is silent, from which nothing is concluded.
@@ -244,12 +303,14 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         Ok(Some(Answer(answer)))
     }
 
-    /// Concludes from an answer what became of each measurement; returns those that are to be sent out.
-    fn judge(&mut self, answer: &Answer) -> Result<Out, ExecError> {
+    /// Concludes from an answer what became of each measurement; those that are to be sent out wait for that.
+    fn judge(&mut self, answer: &Answer) -> Result<(), ExecError> {
         let Options { grace, resubmissions, .. } = self.workers.options;
         let now = Instant::now();
-        let mut out = Out::new();
         for index in self.open.clone() {
+            if self.waiting.contains_key(&index) {
+                continue;
+            }
             let places = self.tracked[index].places().to_vec();
             let rows = answer.of_measurement(&places);
             let heard = places.last().is_none_or(|place| self.jobs.contains_key(&place.token));
@@ -257,33 +318,34 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
                 self.start(index);
             }
             let next = self.tracked[index].judge(&rows, heard, now, grace, resubmissions);
-            let mut send = |tracked: &Tracked| out.entry(tracked.avoid.clone()).or_default().push(index);
-            match next {
-                Next::Wait => {}
-                Next::Send => send(&self.tracked[index]),
+            let send_out = match next {
+                Next::Wait => false,
+                Next::Send => true,
                 Next::Replace(row) => {
                     // One that stays in the queue does no harm.
                     let _ = self.workers.queue.cancel(&[format!("{}_{}", row.job, row.index)]);
-                    send(&self.tracked[index]);
+                    true
                 }
-                Next::Fail(outcome) => self.fail(index, outcome)?,
-                Next::Broken(row) => self.broken(index, row)?,
+                Next::Fail(outcome) => {
+                    self.fail(index, outcome)?;
+                    false
+                }
+                Next::Broken(row) => return Err(self.broken(row)),
+            };
+            if send_out {
+                self.waiting.insert(index, self.tracked[index].avoid.clone());
             }
         }
-        Ok(out)
+        Ok(())
     }
 
-    /// A measurement's command fails by itself wherever it runs.
-    fn broken(&mut self, index: usize, row: Row) -> Result<(), ExecError> {
+    /// A worker fails by its own words wherever it runs. What a measurement itself comes to, a failure too, is a result, so something
+    /// is wrong with what all of them read: none of it is the measurement's.
+    fn broken(&mut self, row: Row) -> ExecError {
         let (log, last) = self.workers.folder.last_words(&row.token, row.index);
-        let error = SlurmError::Worker { node: row.node, last, log };
-        // Others were measured, so it is this measurement's own failure and not the cluster's.
-        if self.workers.measured.load(Ordering::Relaxed) {
-            return self.fail(index, Outcome::failed(Failure::Other, error.to_string()));
-        }
         // What runs would fail as well; that it can't be cancelled is the lesser news.
         let _ = self.cancel();
-        Err(error.into())
+        SlurmError::Worker { node: row.node, last, log }.into()
     }
 
     /// Says once what holds the round up, and that it is over.
@@ -304,8 +366,8 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
 
     /// What holds measurements up, other than the queue's order.
     fn hindrance(&self) -> Option<String> {
-        if let Some(trouble) = &self.trouble {
-            return Some(trouble.clone());
+        if let Some(trouble) = self.trouble() {
+            return Some(trouble);
         }
         let last = self.open.iter().filter_map(|&index| self.tracked[index].last.as_ref());
         let held = last.filter(|row| row.is_held_up());
@@ -314,7 +376,10 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         Some(format!("the cluster does not start measurements: {first} (`man squeue` explains it)"))
     }
 
-    fn fail(&mut self, index: usize, outcome: Outcome) -> Result<(), ExecError> {
+    fn fail(&mut self, index: usize, mut outcome: Outcome) -> Result<(), ExecError> {
+        if let Outcome::Failed { kind: Failure::TimedOut, limit, .. } = &mut outcome {
+            *limit = self.workers.options.seconds;
+        }
         self.hand_over(index, Measured { outcome, seconds: 0.0, files: Vec::new() })
     }
 
@@ -344,37 +409,42 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             // Nodes that are kept away from may be all there are.
             answer = workers.queue.submit(&Array { avoid: &[], ..array });
         }
-        match answer {
+        let said = match answer {
             Ok(job) => {
                 workers.accepted.store(true, Ordering::Relaxed);
                 workers.folder.save_job(&token, job)?;
                 self.jobs.insert(token, job);
-                Ok(())
+                return self.is_out(indices);
             }
             // It may have gone out: the queue will say.
             Err(Refusal::Away(said)) => {
                 self.trouble = Some(said);
-                Ok(())
+                return self.is_out(indices);
             }
-            // A site may take no arrays as large, or not as many jobs.
-            Err(Refusal::Refused(said)) if indices.len() > 1 && is_about_size(&said) => {
-                workers.folder.forget(&token);
-                self.tokens.remove(&token);
-                indices.iter().for_each(|&index| self.tracked[index].not_sent());
-                let (first, second) = indices.split_at(indices.len() / 2);
-                self.send(first, avoid)?;
-                self.send(second, avoid)
-            }
-            // It took others, so it will take this once it may.
-            Err(Refusal::Refused(said)) if workers.accepted.load(Ordering::Relaxed) => {
-                self.trouble = Some(format!("the cluster takes no more: {said}"));
-                Ok(())
-            }
-            Err(Refusal::Refused(said)) => {
-                workers.folder.forget(&token);
-                Err(SlurmError::Refused { said }.into())
-            }
+            Err(Refusal::Refused(said)) => said,
+        };
+        workers.folder.forget(&token);
+        self.tokens.remove(&token);
+        indices.iter().for_each(|&index| self.tracked[index].not_sent());
+        // A site may take no arrays as large, or not as many jobs.
+        if let (first @ [_, ..], second @ [_, ..]) = indices.split_at(indices.len() / 2)
+            && is_about_size(&said)
+        {
+            self.send(first, avoid)?;
+            return if self.held.is_some() { Ok(()) } else { self.send(second, avoid) };
         }
+        if !workers.accepted.load(Ordering::Relaxed) {
+            return Err(SlurmError::Refused { said }.into());
+        }
+        // It took others, so it will take this once it may.
+        let until = Instant::now() + HOLDING * workers.options.poll;
+        self.held = Some((until, format!("the cluster takes no more: {said}")));
+        Ok(())
+    }
+
+    fn is_out(&mut self, indices: &[usize]) -> Result<(), ExecError> {
+        indices.iter().for_each(|index| drop(self.waiting.remove(index)));
+        Ok(())
     }
 
     /// Ends the round at the user's wish.
@@ -394,15 +464,17 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         }
     }
 
-    /// Cancels what is out: jobs that carry a token of ours, since an id alone may have been given to another's.
+    /// Cancels what is out.
     fn cancel(&self) -> Result<(), Refusal> {
-        let rows = self.workers.queue.rows()?;
-        let own = rows.iter().filter(|row| row.state.is_alive() && self.tokens.contains(&row.token));
-        let jobs: BTreeSet<u64> = own.map(|row| row.job).collect();
-        self.workers.queue.cancel(&jobs.iter().map(u64::to_string).collect::<Vec<_>>())?;
+        cancel(&self.workers.queue, &self.tokens)?;
         self.tokens.iter().for_each(|token| self.workers.folder.forget(token));
         Ok(())
     }
+}
+
+/// Whether another node may do better.
+fn is_of_node(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed { kind: Failure::Other | Failure::Panicked, .. })
 }
 
 /// Whether an array is refused for how large it is, or for how much its user has out.

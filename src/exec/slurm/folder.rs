@@ -179,6 +179,8 @@ impl Folder {
             // One that stays is looked at in vain.
             let _ = fs::remove_file(self.batches().join(format!("{token}.{ending}")));
         }
+        // Goes where nothing was printed.
+        let _ = fs::remove_dir(self.logs().join(token));
     }
 
     /// Every batch that went out, or was about to.
@@ -355,7 +357,8 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)?;
         file.sync_all()?;
         drop(file);
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), store::sync_folder)
     };
     let result = write();
     if result.is_err() {

@@ -1,13 +1,12 @@
 //! What the cluster's commands are asked, and what they answer.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
 use super::SlurmError;
+use super::command::{find, is_passing, run};
 use crate::config::SlurmEntry;
 use crate::units::Bytes;
 
@@ -17,8 +16,10 @@ use crate::units::Bytes;
 pub enum State {
     /// It waits: queued, held or requeued.
     Pending,
-    /// It runs, or is about to begin or to end.
+    /// It runs, or is about to.
     Running,
+    /// Its command ended or was ended, its node is being cleared.
+    Ending,
     /// Its command ended with 0.
     Completed,
     /// Its command ended otherwise.
@@ -42,8 +43,8 @@ impl State {
         // `CANCELLED by 0`, in some outputs.
         match name.split_whitespace().next().unwrap_or_default() {
             "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "SPECIAL_EXIT" | "RESV_DEL_HOLD" => Self::Pending,
-            "RUNNING" | "CONFIGURING" | "COMPLETING" | "SUSPENDED" | "STOPPED" | "RESIZING" | "SIGNALING"
-            | "STAGE_OUT" => Self::Running,
+            "RUNNING" | "CONFIGURING" | "SUSPENDED" | "STOPPED" | "RESIZING" | "SIGNALING" => Self::Running,
+            "COMPLETING" | "STAGE_OUT" => Self::Ending,
             "COMPLETED" => Self::Completed,
             "FAILED" => Self::Failed,
             "CANCELLED" | "REVOKED" => Self::Cancelled,
@@ -56,7 +57,7 @@ impl State {
 
     /// Whether it may still bring a result.
     pub fn is_alive(&self) -> bool {
-        matches!(self, Self::Pending | Self::Running | Self::Unknown(_))
+        matches!(self, Self::Pending | Self::Running | Self::Ending | Self::Unknown(_))
     }
 }
 
@@ -65,6 +66,7 @@ impl std::fmt::Display for State {
         f.pad(match self {
             Self::Pending => "pending",
             Self::Running => "running",
+            Self::Ending => "ending",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -89,8 +91,6 @@ pub struct Row {
     pub reason: String,
     /// `CODE:SIGNAL` of its command.
     pub exit_code: String,
-    /// How often the scheduler started it anew.
-    pub restarts: u32,
     /// Where it runs or ran; empty while it waits.
     pub node: String,
     /// The comment that it was submitted with.
@@ -157,24 +157,28 @@ pub trait Queue: Sync {
 #[derive(Debug, Clone)]
 pub struct SlurmCommands {
     entry: SlurmEntry,
+    /// Set when the user wants to stop: then nothing is waited for as long.
+    stop: &'static AtomicBool,
 }
 
 /// Columns of `squeue -O`, in the order of a [`Row`]'s fields.
-const COLUMNS: &str =
-    "ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,Reason:|,exit_code:|,RestartCnt:|,NodeList:|,Comment:|";
+const COLUMNS: &str = "ArrayJobID:|,ArrayTaskID:|,State:|,Reason:|,exit_code:|,NodeList:|,Comment:|";
+
+/// How many they are.
+const COLUMN_COUNT: usize = 7;
 
 impl SlurmCommands {
-    /// For arrays as `entry` describes them.
+    /// For arrays as `entry` describes them; once `stop` is set, a controller that doesn't answer is given up sooner.
     ///
     /// # Errors
     /// [`SlurmError::NoCommand`] where there is no Slurm.
-    pub fn new(entry: &SlurmEntry) -> Result<Self, SlurmError> {
+    pub fn new(entry: &SlurmEntry, stop: &'static AtomicBool) -> Result<Self, SlurmError> {
         for command in ["sbatch", "squeue", "scancel"] {
             if find(command).is_none() {
                 return Err(SlurmError::NoCommand { command });
             }
         }
-        Ok(Self { entry: entry.clone() })
+        Ok(Self { entry: entry.clone(), stop })
     }
 
     /// Asks whether the controller would take an array of one task. Submits nothing.
@@ -193,7 +197,26 @@ impl SlurmCommands {
         };
         let mut command = Command::new("sbatch");
         command.arg("--test-only").args(self.flags(&array)).arg("--wrap=true");
-        ask(command).map(|_| ())
+        self.ask(command).map(|_| ())
+    }
+
+    /// Runs a command to its end.
+    fn ask(&self, mut command: Command) -> Result<String, Refusal> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let output =
+            run(&mut command, self.stop).map_err(|error| Refusal::Away(format!("{name} can't be run: {error}")))?;
+        let Some((status, stdout, stderr)) = output else {
+            return Err(Refusal::Away(format!("{name} did not end in time")));
+        };
+        if status.success() {
+            return Ok(stdout);
+        }
+        let said = stderr.trim().replace('\n', "; ");
+        let said = if said.is_empty() { format!("{name} ended with {status}") } else { said };
+        match status.code().is_none() || is_passing(&said) {
+            true => Err(Refusal::Away(said)),
+            false => Err(Refusal::Refused(said)),
+        }
     }
 
     /// All that `sbatch` is told, but for the script.
@@ -238,7 +261,7 @@ impl Queue for SlurmCommands {
     fn submit(&self, array: &Array<'_>) -> Result<u64, Refusal> {
         let mut command = Command::new("sbatch");
         command.args(self.flags(array)).arg(array.script);
-        let answer = ask(command)?;
+        let answer = self.ask(command)?;
         // `ID`, or `ID;CLUSTER`.
         let id = answer.trim().split(';').next().and_then(|id| id.parse().ok());
         id.ok_or_else(|| Refusal::Away(format!("sbatch answered {:?}, which is no job id", answer.trim())))
@@ -247,7 +270,7 @@ impl Queue for SlurmCommands {
     fn rows(&self) -> Result<Vec<Row>, Refusal> {
         let mut command = Command::new("squeue");
         command.args(["--me", "-h", "-r", "-t", "all", "-O", COLUMNS]);
-        Ok(ask(command)?.lines().filter_map(row).collect())
+        rows(&self.ask(command)?)
     }
 
     fn cancel(&self, jobs: &[String]) -> Result<(), Refusal> {
@@ -256,7 +279,17 @@ impl Queue for SlurmCommands {
         }
         let mut command = Command::new("scancel");
         command.args(jobs);
-        ask(command).map(|_| ())
+        self.ask(command).map(|_| ())
+    }
+}
+
+/// What `squeue` answered. Lines that can't be read must not make tasks look gone.
+fn rows(answer: &str) -> Result<Vec<Row>, Refusal> {
+    // Of several clusters each has a heading.
+    let lines = || answer.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("CLUSTER:"));
+    match lines().find(|line| line.split('|').count() <= COLUMN_COUNT) {
+        Some(odd) => Err(Refusal::Away(format!("squeue answered {odd:?}, which is no line of its table"))),
+        None => Ok(lines().filter_map(row).collect()),
     }
 }
 
@@ -265,9 +298,8 @@ fn row(line: &str) -> Option<Row> {
     let mut fields = line.split('|').map(str::trim);
     let mut next = || fields.next();
     let (job, index) = (next()?.parse().ok()?, next()?.parse().ok()?);
-    let _ = next()?;
     let mut state = State::parse(next()?);
-    let [reason, exit_code, restarts, node, token] = [next()?, next()?, next()?, next()?, next()?];
+    let [reason, exit_code, node, token] = [next()?, next()?, next()?, next()?];
     let text = |text: &str| if matches!(text, "(null)" | "N/A" | "None") { String::new() } else { text.to_owned() };
     // `launch failed requeued held`, with underscores in some versions.
     let held = reason.replace('_', " ");
@@ -280,102 +312,9 @@ fn row(line: &str) -> Option<Row> {
         state,
         reason: text(reason),
         exit_code: text(exit_code),
-        restarts: restarts.parse().unwrap_or(0),
         node: text(node),
         token: text(token),
     })
-}
-
-/// Longest that a command may take: a controller that is unreachable is one that is away.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Runs a command to its end.
-fn ask(mut command: Command) -> Result<String, Refusal> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = run(&mut command).map_err(|error| Refusal::Away(format!("{name} can't be run: {error}")))?;
-    let Some((status, stdout, stderr)) = output else {
-        return Err(Refusal::Away(format!("{name} did not end in {} s", PATIENCE.as_secs())));
-    };
-    if status.success() {
-        return Ok(stdout);
-    }
-    let said = stderr.trim().replace('\n', "; ");
-    let said = if said.is_empty() { format!("{name} ended with {status}") } else { said };
-    match status.code().is_none() || is_passing(&said) {
-        true => Err(Refusal::Away(said)),
-        false => Err(Refusal::Refused(said)),
-    }
-}
-
-/// Status, output and errors of a command; `None` where it took too long.
-fn run(command: &mut Command) -> io::Result<Option<(ExitStatus, String, String)>> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Filters of a user's own would hide tasks.
-    for (variable, _) in std::env::vars_os() {
-        if variable.to_string_lossy().starts_with("SQUEUE_") {
-            command.env_remove(variable);
-        }
-    }
-    // Ctrl-C is for the driver: it decides what becomes of what was asked.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(command, 0);
-    let mut child = command.spawn()?;
-    let readers = [reader(child.stdout.take()), reader(child.stderr.take())];
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if start.elapsed() > PATIENCE {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let [stdout, stderr] = readers.map(|reader| reader.join().unwrap_or_default());
-    Ok(Some((status, stdout, stderr)))
-}
-
-/// Reads to the end beside the one who waits, so that a long answer does not block its writer.
-fn reader(from: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut from) = from {
-            // What was read so far is the answer.
-            let _ = from.read_to_end(&mut bytes);
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-/// Whether an error is one of a controller that is down, starting or busy.
-fn is_passing(said: &str) -> bool {
-    const PASSING: [&str; 16] = [
-        "Unable to contact slurm controller",
-        "Socket timed out",
-        "Connection refused",
-        "Zero Bytes were transmitted",
-        "Slurm temporarily unable",
-        "Resource temporarily unavailable",
-        "slurm_receive_msg",
-        "Slurm controller not responding",
-        "Munge encode failed",
-        "Munge decode failed",
-        "try again",
-        "Protocol authentication error",
-        "Unexpected message received",
-        "Message receive failure",
-        "Communication connection failure",
-        "Could not establish a configuration source",
-    ];
-    PASSING.iter().any(|part| said.contains(part)) || said.contains("munge") || said.contains("backup controller")
-}
-
-/// Where a command of that name is.
-fn find(command: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(command)).find(|file| file.is_file())
 }
 
 #[cfg(test)]
@@ -383,34 +322,43 @@ mod tests {
     use super::*;
     use crate::config::Time;
 
+    static STOP: AtomicBool = AtomicBool::new(false);
+
     #[test]
     fn lines_of_squeue_are_read_and_others_left_out() {
-        let line = "12|3|15|RUNNING|None|0:0|2|node2|privynet-ab|";
+        let line = "12|3|RUNNING|None|0:0|node2|privynet-ab|";
         let expected = Row {
             job: 12,
             index: 3,
             state: State::Running,
             reason: String::new(),
             exit_code: "0:0".to_owned(),
-            restarts: 2,
             node: "node2".to_owned(),
             token: "privynet-ab".to_owned(),
         };
         assert_eq!(row(line), Some(expected));
-        let pending = row("12|4|16|PENDING|BeginTime|0:0|0||(null)|").unwrap();
+        let pending = row("12|4|PENDING|BeginTime|0:0||(null)|").unwrap();
         assert_eq!(
             (&pending.state, pending.reason.as_str(), pending.token.as_str()),
             (&State::Pending, "BeginTime", "")
         );
-        let held = row("12|4|16|PENDING|launch failed requeued held|0:0|1||privynet-ab|").unwrap();
+        let held = row("12|4|PENDING|launch failed requeued held|0:0||privynet-ab|").unwrap();
         assert_eq!((held.state.is_alive(), &held.state), (false, &State::Stuck));
         assert!(!pending.is_held_up() && held.is_held_up());
         for (reason, is_held_up) in [("Resources", false), ("PartitionTimeLimit", true), ("JobHeldUser", true)] {
-            let row = row(&format!("12|4|16|PENDING|{reason}|0:0|0||privynet-ab|")).unwrap();
+            let row = row(&format!("12|4|PENDING|{reason}|0:0||privynet-ab|")).unwrap();
             assert_eq!(row.is_held_up(), is_held_up, "{reason}");
         }
-        for other in ["", "12|N/A|12|RUNNING|None|0:0|0|node1|x|", "slurm_load_jobs error", "12|3"] {
+        let alone = "12|N/A|RUNNING|None|0:0|node1|x|";
+        for other in ["", alone, "slurm_load_jobs error", "12|3"] {
             assert_eq!(row(other), None, "{other}");
+        }
+        let answer = format!("CLUSTER: a\n\n{line}\n{alone}\n");
+        assert_eq!(rows(&answer).unwrap().len(), 1);
+        assert!(rows("").unwrap().is_empty());
+        // From what can't be read nothing is concluded, above all not that a task is gone.
+        for odd in ["slurm_load_jobs error", "12|3|RUNNING", "12 3 RUNNING None 0:0 node2 privynet-ab"] {
+            assert!(matches!(rows(&format!("{line}\n{odd}")), Err(Refusal::Away(_))), "{odd}");
         }
     }
 
@@ -420,7 +368,9 @@ mod tests {
         assert!(odd.is_alive());
         assert_eq!(odd.to_string(), "teleporting");
         assert_eq!(State::parse("CANCELLED by 1000"), State::Cancelled);
-        for (name, alive) in [("PENDING", true), ("COMPLETING", true), ("NODE_FAIL", false), ("OUT_OF_MEMORY", false)] {
+        for (name, alive) in
+            [("PENDING", true), ("COMPLETING", true), ("RUNNING", true), ("NODE_FAIL", false), ("OUT_OF_MEMORY", false)]
+        {
             assert_eq!(State::parse(name).is_alive(), alive, "{name}");
         }
     }
@@ -444,8 +394,11 @@ mod tests {
             logs: Path::new("/shared/a b %"),
             script: Path::new("/shared/a.sh"),
         };
-        let flags: Vec<String> =
-            SlurmCommands { entry }.flags(&array).iter().map(|flag| flag.to_string_lossy().into_owned()).collect();
+        let flags: Vec<String> = SlurmCommands { entry, stop: &STOP }
+            .flags(&array)
+            .iter()
+            .map(|flag| flag.to_string_lossy().into_owned())
+            .collect();
         for flag in [
             "--array=0-19%8",
             "--comment=privynet-ab",
@@ -461,14 +414,5 @@ mod tests {
             assert!(flags.iter().any(|found| found == flag), "{flag} of {flags:?}");
         }
         assert!(!flags.iter().any(|flag| flag.starts_with("--account")), "{flags:?}");
-    }
-
-    #[test]
-    fn a_controller_that_is_down_is_waited_for() {
-        assert!(is_passing(
-            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
-        ));
-        assert!(is_passing("slurm_load_jobs error: Unable to contact slurm controller (connect failure)"));
-        assert!(!is_passing("sbatch: error: invalid partition specified: gpus"));
     }
 }

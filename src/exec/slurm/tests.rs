@@ -1,5 +1,7 @@
 //! The driver on a cluster that is made up, and goes wrong as real ones do.
 
+mod ends;
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,6 +40,8 @@ enum Answer {
     Unheard,
     /// The controller is down.
     Away,
+    /// The user has as much out as he may.
+    Full,
 }
 
 /// An array: its id, its token, its tasks, and what became of each.
@@ -92,8 +96,10 @@ impl Queue for FakeCluster {
     fn submit(&self, array: &Array<'_>) -> Result<u64, Refusal> {
         let mut state = self.state();
         let answer = state.submissions.pop_front().unwrap_or(Answer::Good);
-        if answer == Answer::Away {
-            return Err(Refusal::Away("down".to_owned()));
+        match answer {
+            Answer::Away => return Err(Refusal::Away("down".to_owned())),
+            Answer::Full => return Err(Refusal::Refused("job submit limit".to_owned())),
+            Answer::Good | Answer::Unheard => {}
         }
         let batch = Batch::read(&self.folder.batches().join(format!("{}.json", array.token))).unwrap();
         assert_eq!(batch.tasks.len(), array.tasks);
@@ -141,7 +147,6 @@ impl Queue for FakeCluster {
                         state: now.clone(),
                         reason: reason.to_owned(),
                         exit_code: "0:0".to_owned(),
-                        restarts: 0,
                         node: "node1".to_owned(),
                         token: token.clone(),
                     });
@@ -155,7 +160,16 @@ impl Queue for FakeCluster {
     }
 
     fn cancel(&self, jobs: &[String]) -> Result<(), Refusal> {
-        self.state().cancelled.extend(jobs.iter().cloned());
+        let mut state = self.state();
+        for FakeJob(job, _, _, states) in &mut state.jobs {
+            for (index, state) in states.iter_mut().enumerate() {
+                let named = jobs.contains(&job.to_string()) || jobs.contains(&format!("{job}_{index}"));
+                if named && !matches!(state, Some(State::Completed)) {
+                    *state = Some(State::Cancelled);
+                }
+            }
+        }
+        state.cancelled.extend(jobs.iter().cloned());
         Ok(())
     }
 }
@@ -231,6 +245,7 @@ fn workers(cluster: &FakeCluster, detach: bool) -> SlurmWorkers<FakeCluster> {
         resubmissions: 3,
         poll: Duration::ZERO,
         grace: Duration::ZERO,
+        seconds: Some(7200.0),
         detach,
     };
     SlurmWorkers::new(cluster.clone(), cluster.folder.clone(), setting, options)
@@ -297,6 +312,7 @@ fn survives(fates: &[Fate], submissions: &[Answer], questions: &[Answer]) -> Fak
     assert_eq!(counter.fresh.load(Ordering::Relaxed), 5);
     // Nothing stays behind.
     assert!(cluster.folder.sent().unwrap().is_empty() && cluster.folder.names().unwrap().is_empty());
+    assert_eq!(std::fs::read_dir(cluster.folder.logs()).unwrap().count(), 0, "nothing was printed");
     cluster
 }
 
@@ -360,13 +376,13 @@ fn memory_that_does_not_suffice_halves_the_batch() {
     let found = measure(dir.path(), &cluster, 1, &counter, false).unwrap();
     assert!(matches!(found[0].outcome, Outcome::Done(_)) && found[0].reason.contains("halved 1 times"), "{found:?}");
     assert_eq!(counter.failed.load(Ordering::Relaxed), 2);
-    let kinds: Vec<Failure> = (StudyReader::open(dir.path()).unwrap().events().iter())
+    let kinds: Vec<(Failure, Option<f64>)> = (StudyReader::open(dir.path()).unwrap().events().iter())
         .filter_map(|event| match event {
-            Event::Evaluation(Evaluation { outcome: Outcome::Failed { kind, .. }, .. }) => Some(*kind),
+            Event::Evaluation(Evaluation { outcome: Outcome::Failed { kind, limit, .. }, .. }) => Some((*kind, *limit)),
             _ => None,
         })
         .collect();
-    assert_eq!(kinds, [Failure::OutOfMemory, Failure::TimedOut]);
+    assert_eq!(kinds, [(Failure::OutOfMemory, None), (Failure::TimedOut, Some(7200.0))]);
 }
 
 #[test]
@@ -375,7 +391,7 @@ fn what_is_lost_again_and_again_is_a_failure_and_not_the_end() {
     let cluster = FakeCluster::new(dir.path());
     cluster.state().fates = vec![Fate::Ends(State::NodeLost("NODE_FAIL".to_owned())); 12].into();
     let found = measure(dir.path(), &cluster, 1, &Counter::default(), false).unwrap();
-    let Outcome::Failed { kind, reason } = &found[0].outcome else { panic!("{found:?}") };
+    let Outcome::Failed { kind, reason, .. } = &found[0].outcome else { panic!("{found:?}") };
     assert_eq!(*kind, Failure::Lost);
     assert!(reason.contains("4 times") && reason.contains("node1"), "{reason}");
 }

@@ -30,7 +30,7 @@ pub(super) struct Tracked {
 }
 
 /// A task of an array.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) token: String,
     pub(super) index: u32,
@@ -87,6 +87,11 @@ impl std::fmt::Display for End {
 }
 
 impl Tracked {
+    /// One that has not gone out, and keeps away from these nodes.
+    pub(super) fn avoiding(avoid: BTreeSet<String>) -> Self {
+        Self { avoid, ..Self::default() }
+    }
+
     pub(super) fn sent_as(&mut self, place: Place) {
         self.sent.push(place);
         (self.missing, self.ended) = (0, None);
@@ -132,7 +137,9 @@ impl Tracked {
         let row = (*row).clone();
         self.last = Some(row.clone());
         let waited = now.duration_since(*self.ended.get_or_insert(now));
-        if row.state == State::Completed && waited < grace {
+        // What ended for lack of time or memory may have been done just before: a failure would give up its result.
+        let may_have_result = matches!(row.state, State::Completed | State::TimedOut | State::OutOfMemory);
+        if may_have_result && waited < grace {
             return Next::Wait;
         }
         if row.state == State::Stuck && self.ends < limit {
@@ -145,7 +152,7 @@ impl Tracked {
                 let reason = format!(
                     "the cluster ended it{node} for taking longer than its time; `executor.slurm.time` may allow more"
                 );
-                Next::Fail(Outcome::failed(Failure::TimedOut, reason))
+                Next::Fail(Outcome::timed_out(None, reason))
             }
             State::OutOfMemory => {
                 let reason = format!(
@@ -201,7 +208,6 @@ mod tests {
             state,
             reason: String::new(),
             exit_code: "0:0".to_owned(),
-            restarts: 0,
             node: "node1".to_owned(),
             token: "t".to_owned(),
         }
@@ -243,7 +249,7 @@ mod tests {
             let mut tracked = sent();
             assert_eq!(judge(&mut tracked, &[row(state.clone(), 1)]), Next::Send);
             tracked.sent_as(Place { token: "u".to_owned(), index: 0 });
-            let Next::Fail(Outcome::Failed { kind, reason }) = judge(&mut tracked, &[row(state, 2)]) else {
+            let Next::Fail(Outcome::Failed { kind, reason, .. }) = judge(&mut tracked, &[row(state, 2)]) else {
                 panic!("the limit is one")
             };
             assert_eq!(kind, Failure::Lost);
@@ -281,10 +287,14 @@ mod tests {
 
     #[test]
     fn a_result_may_be_on_its_way() {
-        let (mut tracked, now, hour) = (sent(), Instant::now(), Duration::from_secs(3600));
-        let completed = row(State::Completed, 1);
-        assert_eq!(tracked.judge(&[&completed], true, now, hour, 1), Next::Wait);
-        assert_eq!(tracked.judge(&[&completed], true, now + 2 * hour, hour, 1), Next::Send);
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        for state in [State::Completed, State::TimedOut, State::OutOfMemory] {
+            let (mut tracked, row) = (sent(), row(state, 1));
+            assert_eq!(tracked.judge(&[&row], true, now, hour, 1), Next::Wait);
+            let next = tracked.judge(&[&row], true, now + 2 * hour, hour, 1);
+            assert_eq!(next == Next::Send, row.state == State::Completed, "{next:?}");
+            assert!(matches!(next, Next::Send | Next::Fail(_)), "{next:?}");
+        }
     }
 
     #[test]

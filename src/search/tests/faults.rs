@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::estimate::{Estimate, EstimateError, Request};
+use crate::exec::TimeLimit;
 use crate::measurement::{DesignId, Failure};
 use crate::nn::{Device, NnError};
 use crate::store::Event;
@@ -126,7 +127,7 @@ fn recorded(dir: &Path) -> Tries<Outcome> {
 
 fn is(outcome: &Outcome, fault: Fault) -> bool {
     let (expected, text) = fault.recorded();
-    matches!(outcome, Outcome::Failed { kind, reason } if *kind == expected && reason.contains(text))
+    matches!(outcome, Outcome::Failed { kind, reason, .. } if *kind == expected && reason.contains(text))
 }
 
 #[test]
@@ -225,7 +226,8 @@ fn a_verification_without_time_is_no_verdict_and_one_with_more_time_is_made() {
         let worker = Worker::new(vec![Box::new(Slow { in_time })], seconds.map(Duration::from_secs_f64));
         let counter = Counter::default();
         let workers = Box::new(LocalWorkers::new(worker, Lanes::new(Some(1))));
-        let mut executor = Executor::new(study, &recovered, workers, &counter, 18, 0).allowing(seconds);
+        let mut executor = Executor::new(study, &recovered, workers, &counter, 18, 0)
+            .allowing(TimeLimit { seconds, of_cluster: false });
         let findings = run(&problem, &mut executor).unwrap();
         drop(executor);
         let events = self::study(folder.path()).1;
