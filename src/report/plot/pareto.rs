@@ -93,9 +93,11 @@ fn draw_mark(scene: &mut Scene, axes: &Axes, markers: &SplitMarkers, mark: &Mark
         (false, _) => marker.faint(scene, at, radius),
         (true, feasibility) => {
             if mark.row.known_by.is_verification() {
-                // Around the star, where that hides the mark.
-                let inner = if mark.chosen { STAR_RADIUS } else { radius };
-                marker.in_ink(BLACK).hollow(scene, at, inner + 3.2);
+                match mark.chosen {
+                    // Around the star, which hides the mark.
+                    true => Marker::of(0).in_ink(BLACK).hollow(scene, at, STAR_RADIUS + 3.2),
+                    false => marker.in_ink(BLACK).hollow(scene, at, radius + 3.2),
+                }
             }
             match feasibility {
                 Feasibility::Infeasible => marker.hollow(scene, at, radius),
