@@ -335,9 +335,9 @@ impl<'a> Executor<'a> {
             }
         }
         let more = || seconds.is_none_or(|limit| self.asked_seconds() < limit);
-        loop {
+        for round in 0.. {
             let pending = self.pending(jobs, first);
-            if pending.is_empty() || !(more() || self.workers.has_begun(&pending)) {
+            if pending.is_empty() || !(more() || round == 0 && self.workers.has_begun(&pending)) {
                 break;
             }
             self.workers.run(&Round {

@@ -17,8 +17,11 @@ const HURRY: Duration = Duration::from_secs(3);
 pub(super) fn run(command: &mut Command, stop: &AtomicBool) -> io::Result<Option<(ExitStatus, String, String)>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // The cluster that `sbatch` submits to is the one that the others must ask.
-    if let Some(clusters) = std::env::var_os("SBATCH_CLUSTERS") {
-        command.env("SLURM_CLUSTERS", clusters);
+    if let Ok(cluster) = std::env::var("SBATCH_CLUSTERS")
+        && !cluster.contains(',')
+        && cluster != "all"
+    {
+        command.env("SLURM_CLUSTERS", cluster);
     }
     // Filters of a user's own would hide tasks.
     for (variable, _) in std::env::vars_os() {

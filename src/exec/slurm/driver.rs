@@ -1,7 +1,8 @@
 //! One round on its way through the queue: what was sent out, what came back, what is sent out again.
 
+mod telling;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -28,14 +29,17 @@ pub(super) struct Driver<'w, 'r, Q> {
     waiting: BTreeMap<usize, BTreeSet<String>>,
     /// Until when nothing goes out, since the cluster takes no more, and what it said.
     held: Option<(Instant, String)>,
-    /// Where copies of measurements run that are done.
+    /// Where the round's measurements were sent to, and where copies run of those that are done.
+    places: BTreeSet<Place>,
     spare: BTreeSet<Place>,
+    /// Batches that this driver sent out, under the limits that hold now.
+    own: BTreeSet<String>,
     /// Job id of each token, where it is known.
     jobs: HashMap<String, u64>,
     /// Batches that a measurement of this round is in.
     tokens: BTreeSet<String>,
-    /// Tasks that ran at the last look.
-    running: usize,
+    /// Tasks that ran at once at the last look.
+    beside: f64,
     /// Why the cluster takes nothing at the moment.
     trouble: Option<String>,
     /// Looks, one after the other, at which something held the round up.
@@ -63,9 +67,6 @@ impl Answer {
     }
 }
 
-/// Looks after which a hindrance is worth a line: a busy controller fails to answer now and then.
-const LASTING: u32 = 3;
-
 /// A cluster that takes no more is asked again after so many looks.
 const HOLDING: u32 = 12;
 
@@ -84,17 +85,18 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             tracked: round.pending.iter().map(|_| Tracked::default()).collect(),
             waiting: BTreeMap::new(),
             held: None,
+            places: BTreeSet::new(),
             spare: BTreeSet::new(),
+            own: BTreeSet::new(),
             jobs: HashMap::new(),
             tokens: BTreeSet::new(),
-            running: 0,
+            beside: 1.0,
             trouble: None,
             held_up: 0,
             told: BTreeSet::new(),
         };
         driver.find_sent()?;
-        // What was measured meanwhile ran side by side.
-        driver.running = workers.folder.names()?.iter().filter(|name| driver.names.contains_key(*name)).count();
+        driver.beside = workers.folder.beside(&workers.setting.study)?;
         Ok(driver)
     }
 
@@ -107,7 +109,7 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
                     && self.pending[index].task == *task
                 {
                     useful = true;
-                    self.tracked[index].sent_as(Place { token: batch.token.clone(), index: place as u32 });
+                    self.sent_as(index, Place { token: batch.token.clone(), index: place as u32 });
                 }
             }
             if useful {
@@ -119,6 +121,11 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             }
         }
         Ok(())
+    }
+
+    fn sent_as(&mut self, index: usize, place: Place) {
+        self.places.insert(place.clone());
+        self.tracked[index].sent_as(place);
     }
 
     pub(super) fn drive(&mut self) -> Result<(), ExecError> {
@@ -155,31 +162,12 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             let place = Place { token: row.token.clone(), index: row.index };
             self.tokens.contains(&row.token)
                 && is_left(row)
-                && (row.state != State::Running || self.spare.contains(&place))
+                && (row.state != State::Running || self.spare.contains(&place) || !self.places.contains(&place))
         };
         let copies: Vec<String> =
             rows.iter().filter(is_spare).map(|row| format!("{}_{}", row.job, row.index)).collect();
         // One that goes on costs time alone.
         let _ = self.workers.queue.cancel(&copies);
-    }
-
-    /// Says how the first `count` open measurements are doing.
-    fn tell(&self, count: usize) -> ControlFlow<()> {
-        for &index in self.open.iter().take(count) {
-            let text = match &self.tracked[index].last {
-                None => self.trouble().unwrap_or_else(|| "sent out".to_owned()),
-                Some(row) if row.node.is_empty() && row.reason.is_empty() => row.state.to_string(),
-                Some(row) if row.node.is_empty() => format!("{} ({})", row.state, row.reason),
-                Some(row) => format!("{} on {}", row.state, row.node),
-            };
-            self.round.observer.progress(self.pending[index].number, &text, 0.0)?;
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Why the cluster takes nothing at the moment.
-    fn trouble(&self) -> Option<String> {
-        self.trouble.clone().or_else(|| self.held.as_ref().map(|(_, said)| said.clone()))
     }
 
     /// Hands over the results that are there.
@@ -211,7 +199,7 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         }
         let pending = &self.pending[index];
         // Those that run beside it share the study's time.
-        measured.seconds /= self.running.max(1) as f64;
+        measured.seconds /= self.beside.max(1.0);
         let again = (self.round.deliver)(pending, measured)?;
         self.workers.folder.remove_part(&pending.task);
         match again.filter(|_| (self.round.more)()) {
@@ -241,9 +229,10 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         };
         // What ended before the answer has its result in the folder by now.
         self.collect()?;
-        self.running = answer.running();
+        self.beside = answer.running() as f64;
         self.judge(&answer)?;
         if self.waiting.is_empty() {
+            self.held = None;
             return Ok(true);
         }
         if !(self.round.more)() {
@@ -294,6 +283,7 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
             // A batch whose driver died before it learnt the job's id.
             if !self.jobs.contains_key(&row.token) {
                 self.workers.folder.save_job(&row.token, row.job)?;
+                self.workers.accepted.store(true, Ordering::Relaxed);
                 self.jobs.insert(row.token.clone(), row.job);
             }
             if self.jobs.get(&row.token) == Some(&row.job) {
@@ -326,6 +316,8 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
                     let _ = self.workers.queue.cancel(&[format!("{}_{}", row.job, row.index)]);
                     true
                 }
+                // An earlier run sent it out, perhaps with less time than there is now.
+                Next::Fail(Outcome::Failed { kind: Failure::TimedOut, .. }) if !self.is_own(index) => true,
                 Next::Fail(outcome) => {
                     self.fail(index, outcome)?;
                     false
@@ -339,41 +331,20 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         Ok(())
     }
 
+    /// Whether this driver sent the measurement out that was last spoken of.
+    fn is_own(&self, index: usize) -> bool {
+        self.tracked[index].last.as_ref().is_some_and(|row| self.own.contains(&row.token))
+    }
+
     /// A worker fails by its own words wherever it runs. What a measurement itself comes to, a failure too, is a result, so something
     /// is wrong with what all of them read: none of it is the measurement's.
     fn broken(&mut self, row: Row) -> ExecError {
         let (log, last) = self.workers.folder.last_words(&row.token, row.index);
-        // What runs would fail as well; that it can't be cancelled is the lesser news.
-        let _ = self.cancel();
+        // What runs may have begun before that, and is picked up later. That the rest can't be cancelled is the lesser news.
+        if self.beside < 1.0 {
+            let _ = self.cancel();
+        }
         SlurmError::Worker { node: row.node, last, log }.into()
-    }
-
-    /// Says once what holds the round up, and that it is over.
-    fn tell_hindrance(&mut self) {
-        let Some(what) = self.hindrance() else {
-            self.held_up = 0;
-            if !self.told.is_empty() {
-                self.told.clear();
-                self.round.observer.notice("the cluster goes on");
-            }
-            return;
-        };
-        self.held_up += 1;
-        if self.held_up >= LASTING && self.told.insert(what.clone()) {
-            self.round.observer.notice(&what);
-        }
-    }
-
-    /// What holds measurements up, other than the queue's order.
-    fn hindrance(&self) -> Option<String> {
-        if let Some(trouble) = self.trouble() {
-            return Some(trouble);
-        }
-        let last = self.open.iter().filter_map(|&index| self.tracked[index].last.as_ref());
-        let held = last.filter(|row| row.is_held_up());
-        let reasons: BTreeSet<&str> = held.map(|row| row.reason.as_str()).collect();
-        let first = reasons.first()?;
-        Some(format!("the cluster does not start measurements: {first} (`man squeue` explains it)"))
     }
 
     fn fail(&mut self, index: usize, mut outcome: Outcome) -> Result<(), ExecError> {
@@ -385,15 +356,16 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
 
     /// Sends measurements out as one array, on other nodes than those to `avoid`.
     fn send(&mut self, indices: &[usize], avoid: &[String]) -> Result<(), ExecError> {
-        let Self { workers, .. } = *self;
+        let workers = self.workers;
         let token = format!("privynet-{:016x}", folder::unique_bits());
         let tasks = indices.iter().map(|&index| self.pending[index].task.clone()).collect();
         let batch = Batch { token: token.clone(), setting: workers.setting.clone(), tasks };
         let path = workers.folder.save(&batch)?;
         for (place, &index) in indices.iter().enumerate() {
-            self.tracked[index].sent_as(Place { token: token.clone(), index: place as u32 });
+            self.sent_as(index, Place { token: token.clone(), index: place as u32 });
         }
         self.tokens.insert(token.clone());
+        self.own.insert(token.clone());
         let logs = workers.folder.create_logs(&token)?;
         let script = workers.folder.save_script(&token, &script(&workers.options.program, &path))?;
         let array = Array {
@@ -449,8 +421,10 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
 
     /// Ends the round at the user's wish.
     fn stop(&self) -> ExecError {
-        if self.workers.options.detach {
-            return ExecError::Detached { running: self.open.len() };
+        let out = self.open.iter().filter(|index| !self.tracked[**index].places().is_empty());
+        let running = out.filter(|index| !self.waiting.contains_key(index)).count();
+        if self.workers.options.detach && running > 0 {
+            return ExecError::Detached { running };
         }
         // Nothing went out.
         if self.tokens.is_empty() {

@@ -12,8 +12,9 @@
 //! twice, as by the two copies of a task whose node was only cut off, and counts once.
 
 use std::fs;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -211,6 +212,21 @@ impl Folder {
         Ok(entries(&self.parts())?.into_iter().filter_map(name).collect())
     }
 
+    /// How many of the measurements that there are parts of were made at once, on average: the seconds that they took by the time in
+    /// which they did, as the shared disk's clock has it. One where there are none.
+    pub(super) fn beside(&self, study: &str) -> Result<f64, SlurmError> {
+        let (mut total, mut first, mut last) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
+        for name in self.names()? {
+            // One that can't be read is found out when it is taken.
+            if let Some((seconds, end)) = times(&self.part(&name), &salt(study)) {
+                total += seconds;
+                first = f64::min(first, end - seconds);
+                last = f64::max(last, end);
+            }
+        }
+        Ok(if last > first { f64::max(total / (last - first), 1.0) } else { 1.0 })
+    }
+
     /// Writes what `host` measured.
     ///
     /// # Errors
@@ -307,6 +323,18 @@ fn end_of(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Seconds that a part's measurement took, and when it was written, in seconds since 1970.
+fn times(path: &Path, salt: &str) -> Option<(f64, f64)> {
+    const LONGEST_HEAD: u64 = 1 << 20;
+    bounded::refuse_irregular(path).ok()?;
+    let file = fs::File::open(path).ok()?;
+    let written = file.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
+    let mut line = Vec::new();
+    BufReader::new(file.take(LONGEST_HEAD)).read_until(b'\n', &mut line).ok()?;
+    let head: Head = serde_json::from_slice(store::unseal(salt, line.trim_ascii_end())?).ok()?;
+    (head.seconds.is_finite() && head.seconds >= 0.0).then_some((head.seconds, written))
 }
 
 fn salt(study: &str) -> String {

@@ -20,6 +20,8 @@ pub(super) struct Tracked {
     sent: Vec<Place>,
     /// Ends without a result.
     pub(super) ends: u32,
+    /// Those at which its command failed by its own words.
+    refusals: u32,
     missing: u32,
     ended: Option<Instant>,
     /// Nodes on which its command failed.
@@ -167,11 +169,13 @@ impl Tracked {
             }
             State::Failed => {
                 let end = End::parse(&row.exit_code);
-                if !end.is_killed() && !row.node.is_empty() {
-                    self.avoid.insert(row.node.clone());
+                if !end.is_killed() {
+                    self.refusals += 1;
+                    self.avoid.extend(Some(row.node.clone()).filter(|node| !node.is_empty()));
                 }
                 match self.again(limit, &format!("its command ended{node} with {end}")) {
-                    Next::Fail(_) if !end.is_killed() => Next::Broken(row),
+                    // And nothing else ever happened to it.
+                    Next::Fail(_) if self.refusals == self.ends => Next::Broken(row),
                     next => next,
                 }
             }
@@ -318,6 +322,11 @@ mod tests {
         for broken in ["512", "2:0", "0:53", "13568"] {
             assert!(matches!(fails(broken), Next::Broken(_)), "{broken}");
         }
+        // One bad node after a preemption says nothing of the others.
+        let mut tracked = sent();
+        assert_eq!(judge(&mut tracked, &[row(State::NodeLost("PREEMPTED".to_owned()), 1)]), Next::Send);
+        let failed = Row { exit_code: "512".to_owned(), ..row(State::Failed, 2) };
+        assert!(matches!(judge(&mut tracked, &[failed]), Next::Fail(_)));
         for killed in ["9", "0:9", "137:0", "35072"] {
             assert!(matches!(fails(killed), Next::Fail(_)), "{killed}");
         }

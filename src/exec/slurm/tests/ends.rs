@@ -35,13 +35,6 @@ fn a_cluster_that_takes_no_more_is_asked_again_and_leaves_nothing_behind() {
 
 #[test]
 fn copies_of_what_is_measured_are_cancelled() {
-    let dir = tempfile::tempdir().unwrap();
-    let cluster = FakeCluster::new(dir.path());
-    // One went out unheard, and again when the queue had not spoken of it.
-    cluster.state().submissions = vec![Answer::Unheard].into();
-    cluster.state().fates = vec![Fate::Vanishes, Fate::Done].into();
-    measure(dir.path(), &cluster, 1, &Counter::default(), false).unwrap();
-    assert!(cluster.state().cancelled.is_empty(), "what nobody hears of can't be cancelled");
     let other = tempfile::tempdir().unwrap();
     let cluster = FakeCluster::new(other.path());
     cluster.state().fates = vec![Fate::Ends(State::NodeLost("NODE_FAIL".to_owned()))].into();
@@ -93,6 +86,7 @@ fn what_is_out_when_time_is_up_is_still_taken_and_what_nobody_asks_for_is_cancel
     let found = again.measure(&[jobs[0].clone(), jobs[1].clone(), jobs[3].clone()], Some(0.0)).unwrap();
     assert_eq!(found.iter().filter(|found| found.is_some()).count(), 2);
     assert_eq!(cluster.state().submitted, 1, "nothing new went out");
+    assert_eq!(cluster.state().cancelled, ["1_2"], "what the study no longer asks for");
     drop(again);
 
     // A batch that no round asks for.
@@ -103,6 +97,43 @@ fn what_is_out_when_time_is_up_is_still_taken_and_what_nobody_asks_for_is_cancel
     let stale = FakeJob(9, batch.token.clone(), batch.tasks, vec![Some(State::Running)]);
     cluster.state().jobs.push(stale);
     executor().finish();
-    assert_eq!(cluster.state().cancelled, ["9"]);
+    assert_eq!(cluster.state().cancelled, ["1_2", "9"]);
     assert!(!cluster.folder.has_batches());
+}
+
+#[test]
+fn an_earlier_runs_time_out_is_sent_out_again_and_counts_as_no_try() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = FakeCluster::new(dir.path());
+    cluster.state().fates = vec![Fate::Waits("Resources")].into();
+    let interrupting = Interrupting { counter: Counter::default(), cluster: cluster.clone() };
+    let candidates = candidates(1);
+    let job = |candidate| Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
+    let executor = || {
+        let (study, events) = study(dir.path());
+        Executor::new(study, &events, Box::new(workers(&cluster, true)), &interrupting, 0, 0)
+    };
+    let jobs = [job(&candidates[0])];
+    assert!(matches!(executor().measure(&jobs, None), Err(ExecError::Detached { running: 1 })));
+    cluster.state().jobs[0].3 = vec![Some(State::TimedOut)];
+    let found = executor().measure(&jobs, None).unwrap();
+    assert!(matches!(found[0].as_ref().unwrap().outcome, Outcome::Done(_)), "{found:?}");
+    assert_eq!((cluster.state().submitted, study(dir.path()).1.len()), (2, 1));
+}
+
+#[test]
+fn what_was_measured_side_by_side_shares_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::of(dir.path());
+    folder.create().unwrap();
+    assert_eq!(folder.beside(STUDY).unwrap(), 1.0);
+    // Four that took an hour each, and ended together.
+    for candidate in &candidates(4) {
+        let job = Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
+        let measured = Measured { outcome: Outcome::Done(Vec::new()), seconds: 3600.0, files: Vec::new() };
+        folder.write_part(STUDY, &Task::new(&job, Default::default()), &measured, "node1").unwrap();
+    }
+    let beside = folder.beside(STUDY).unwrap();
+    assert!((3.9..=4.0).contains(&beside), "{beside}");
+    assert_eq!(folder.beside("another").unwrap(), 1.0);
 }
