@@ -30,7 +30,7 @@ for task in $(seq 0 "$last"); do
   SLURM_ARRAY_TASK_ID=$task sh "$FAKE_SLURM/script" >"$logs/$task.log" 2>&1
   code=$?
   [ $code = 0 ] || state=FAILED
-  echo "$job|$task|$job|$state|None|$((code * 256))|0|node1|$token|" >>"$FAKE_SLURM/queue"
+  echo "$job|$task|$state|None|$((code * 256))|node1|$token|" >>"$FAKE_SLURM/queue"
 done
 echo $job
 "#;
