@@ -381,3 +381,37 @@ impl Laboratory {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Part, Region};
+
+    fn images(part: Part, n: usize) -> ImageSet {
+        let pixel = |i: usize| (i * i * 31 + i * 17 + part.name().len()) as u8;
+        let labels = (0..n).map(|i| (i % 2) as u16).collect();
+        ImageSet::new(part, 16, Region::full(16), (0..n * 16 * 16 * 3).map(pixel).collect(), labels).unwrap()
+    }
+
+    #[test]
+    fn features_that_somebody_removed_are_computed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = Parts::new(
+            images(Part::Training, 20),
+            images(Part::Validation, 4),
+            images(Part::Evaluation, 4),
+            vec!["a".to_owned(), "b".to_owned()],
+        );
+        let backbone =
+            crate::backbone::vgg16_with(1, |_, at, bias| if bias { 0.1 } else { ((at % 13) as f32 - 6.0) / 99.0 });
+        let laboratory = Laboratory::new(parts, backbone, FeatureCache::new(folder.path()), Device::Cpu);
+        laboratory.prepare(&["conv1_2"], &AtomicBool::new(false), &mut |_| {}).unwrap();
+        let scores = || format!("{:?}", laboratory.insight("conv1_2", &[Selection::First], 4).unwrap().scores);
+        let before = scores();
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let features: Vec<_> = files.filter(|file| file.extension().is_some_and(|ending| ending == "f16")).collect();
+        assert_eq!(features.len(), 3);
+        features.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        assert_eq!(scores(), before);
+    }
+}

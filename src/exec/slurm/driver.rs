@@ -3,7 +3,7 @@
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -191,11 +191,9 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
     fn hand_over(&mut self, index: usize, mut measured: Measured) -> Result<(), ExecError> {
         self.start(index);
         self.waiting.remove(&index);
-        let failed_on = self.tracked[index].last.as_ref().filter(|_| is_of_node(&measured.outcome));
-        let mut avoid = self.tracked[index].avoid.clone();
-        avoid.extend(failed_on.map(|row| row.node.clone()).filter(|node| !node.is_empty()));
-        if let [_, _, ..] = self.tracked[index].places() {
-            self.spare.extend(self.tracked[index].places().iter().cloned());
+        let avoid = self.tracked[index].to_avoid_after(&measured.outcome);
+        if let places @ [_, _, ..] = self.tracked[index].places() {
+            self.spare.extend(places.iter().cloned());
         }
         let pending = &self.pending[index];
         // Those that run beside it share the study's time.
@@ -357,15 +355,7 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
     /// Sends measurements out as one array, on other nodes than those to `avoid`.
     fn send(&mut self, indices: &[usize], avoid: &[String]) -> Result<(), ExecError> {
         let workers = self.workers;
-        let token = format!("privynet-{:016x}", folder::unique_bits());
-        let tasks = indices.iter().map(|&index| self.pending[index].task.clone()).collect();
-        let batch = Batch { token: token.clone(), setting: workers.setting.clone(), tasks };
-        let path = workers.folder.save(&batch)?;
-        for (place, &index) in indices.iter().enumerate() {
-            self.sent_as(index, Place { token: token.clone(), index: place as u32 });
-        }
-        self.tokens.insert(token.clone());
-        self.own.insert(token.clone());
+        let (token, path) = self.write_batch(indices)?;
         let logs = workers.folder.create_logs(&token)?;
         let script = workers.folder.save_script(&token, &script(&workers.options.program, &path))?;
         let array = Array {
@@ -386,18 +376,18 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
                 workers.accepted.store(true, Ordering::Relaxed);
                 workers.folder.save_job(&token, job)?;
                 self.jobs.insert(token, job);
-                return self.is_out(indices);
+                self.went_out(indices);
+                return Ok(());
             }
             // It may have gone out: the queue will say.
             Err(Refusal::Away(said)) => {
                 self.trouble = Some(said);
-                return self.is_out(indices);
+                self.went_out(indices);
+                return Ok(());
             }
             Err(Refusal::Refused(said)) => said,
         };
-        workers.folder.forget(&token);
-        self.tokens.remove(&token);
-        indices.iter().for_each(|&index| self.tracked[index].not_sent());
+        self.take_back(&token, indices);
         // A site may take no arrays as large, or not as many jobs.
         if let (first @ [_, ..], second @ [_, ..]) = indices.split_at(indices.len() / 2)
             && is_about_size(&said)
@@ -414,9 +404,29 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         Ok(())
     }
 
-    fn is_out(&mut self, indices: &[usize]) -> Result<(), ExecError> {
-        indices.iter().for_each(|index| drop(self.waiting.remove(index)));
-        Ok(())
+    /// Writes the batch of what is to go out; its token and its file.
+    fn write_batch(&mut self, indices: &[usize]) -> Result<(String, PathBuf), SlurmError> {
+        let token = format!("privynet-{:016x}", folder::unique_bits());
+        let tasks = indices.iter().map(|&index| self.pending[index].task.clone()).collect();
+        let batch = Batch { token: token.clone(), setting: self.workers.setting.clone(), tasks };
+        let path = self.workers.folder.save(&batch)?;
+        for (place, &index) in indices.iter().enumerate() {
+            self.sent_as(index, Place { token: token.clone(), index: place as u32 });
+        }
+        self.tokens.insert(token.clone());
+        self.own.insert(token.clone());
+        Ok((token, path))
+    }
+
+    /// Forgets a batch that the cluster refused.
+    fn take_back(&mut self, token: &str, indices: &[usize]) {
+        self.workers.folder.forget(token);
+        self.tokens.remove(token);
+        indices.iter().for_each(|&index| self.tracked[index].not_sent());
+    }
+
+    fn went_out(&mut self, indices: &[usize]) {
+        self.waiting.retain(|index, _| !indices.contains(index));
     }
 
     /// Ends the round at the user's wish.
@@ -444,11 +454,6 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
         self.tokens.iter().for_each(|token| self.workers.folder.forget(token));
         Ok(())
     }
-}
-
-/// Whether another node may do better.
-fn is_of_node(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Failed { kind: Failure::Other | Failure::Panicked, .. })
 }
 
 /// Whether an array is refused for how large it is, or for how much its user has out.

@@ -198,6 +198,11 @@ fn candidates(count: u16) -> Vec<Candidate> {
     (0..count).map(candidate).collect()
 }
 
+/// One of its measurements.
+fn job(candidate: &Candidate) -> Job<'_> {
+    Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() }
+}
+
 /// Counts, and interrupts once told to.
 #[derive(Default)]
 struct Counter {
@@ -274,7 +279,6 @@ fn measure(
     let (study, events) = study(dir);
     let mut executor = Executor::new(study, &events, Box::new(workers(cluster, detach)), counter, 0, 2);
     let candidates = candidates(count);
-    let job = |candidate| Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
     let jobs: Vec<Job<'_>> = candidates.iter().map(job).collect();
     Ok(executor.measure(&jobs, None)?.into_iter().map(Option::unwrap).collect())
 }
@@ -406,8 +410,6 @@ fn an_interrupt_cancels_and_a_detached_study_is_picked_up() {
         let (study, events) = study(dir.path());
         let mut executor = Executor::new(study, &events, Box::new(workers(&cluster, detach)), &interrupting, 0, 2);
         let candidates = candidates(3);
-        let job =
-            |candidate| Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
         let jobs: Vec<Job<'_>> = candidates.iter().map(job).collect();
         executor.measure(&jobs, None).map(|found| found.len())
     };
@@ -455,7 +457,7 @@ fn a_part_of_another_study_task_or_try_is_none_of_this_one() {
     let folder = Folder::of(dir.path());
     folder.create().unwrap();
     let candidate = &candidates(1)[0];
-    let job = Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
+    let job = job(candidate);
     let task = Task::new(&job, Default::default());
     let (id, fidelity) = (&candidate.id, Fidelity::Quick);
     let files = vec![(gallery_name(id, fidelity, 7), vec![1, 2, 3]), (cloud_net_name(id, fidelity, 7), Vec::new())];

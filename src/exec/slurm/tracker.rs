@@ -94,6 +94,15 @@ impl Tracked {
         Self { avoid, ..Self::default() }
     }
 
+    /// Nodes that the try after this outcome keeps away from: what failed for no reason of its own may do better elsewhere.
+    pub(super) fn to_avoid_after(&self, outcome: &Outcome) -> BTreeSet<String> {
+        let mut avoid = self.avoid.clone();
+        if let (Some(row), Outcome::Failed { kind: Failure::Other | Failure::Panicked, .. }) = (&self.last, outcome) {
+            avoid.extend(Some(row.node.clone()).filter(|node| !node.is_empty()));
+        }
+        avoid
+    }
+
     pub(super) fn sent_as(&mut self, place: Place) {
         self.sent.push(place);
         (self.missing, self.ended) = (0, None);
@@ -277,6 +286,17 @@ mod tests {
         let nowhere = Row { reason: "BadConstraints".to_owned(), exit_code: "1".to_owned(), ..row(State::Failed, 1) };
         assert_eq!((judge(&mut tracked, &[nowhere]), tracked.ends), (Next::Send, 0));
         assert!(tracked.avoid.is_empty());
+    }
+
+    #[test]
+    fn a_try_that_failed_on_a_node_goes_to_another() {
+        let mut tracked = sent();
+        judge(&mut tracked, &[row(State::Running, 1)]);
+        let after = |kind| tracked.to_avoid_after(&Outcome::failed(kind, "")).len();
+        assert_eq!(
+            [Failure::Other, Failure::Panicked, Failure::Diverged, Failure::OutOfMemory].map(after),
+            [1, 1, 0, 0]
+        );
     }
 
     #[test]

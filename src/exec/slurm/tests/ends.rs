@@ -42,7 +42,6 @@ fn copies_of_what_is_measured_are_cancelled() {
     let (study, events) = study(other.path());
     let mut executor = Executor::new(study, &events, Box::new(workers(&cluster, false)), &reviving, 0, 2);
     let candidates = candidates(1);
-    let job = |candidate| Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
     executor.measure(&[job(&candidates[0])], None).unwrap();
     // The lost node came back and the scheduler began its task again, beside the one that was measured.
     assert_eq!(cluster.state().cancelled, ["1_0"]);
@@ -71,7 +70,6 @@ fn what_is_out_when_time_is_up_is_still_taken_and_what_nobody_asks_for_is_cancel
     cluster.state().fates = vec![Fate::Waits("Resources"); 3].into();
     let interrupting = Interrupting { counter: Counter::default(), cluster: cluster.clone() };
     let candidates = candidates(4);
-    let job = |candidate| Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
     let jobs: Vec<Job<'_>> = candidates.iter().map(job).collect();
     let executor = || {
         let (study, events) = study(dir.path());
@@ -108,7 +106,6 @@ fn an_earlier_runs_time_out_is_sent_out_again_and_counts_as_no_try() {
     cluster.state().fates = vec![Fate::Waits("Resources")].into();
     let interrupting = Interrupting { counter: Counter::default(), cluster: cluster.clone() };
     let candidates = candidates(1);
-    let job = |candidate| Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
     let executor = || {
         let (study, events) = study(dir.path());
         Executor::new(study, &events, Box::new(workers(&cluster, true)), &interrupting, 0, 0)
@@ -129,7 +126,7 @@ fn what_was_measured_side_by_side_shares_its_time() {
     assert_eq!(folder.beside(STUDY).unwrap(), 1.0);
     // Four that took an hour each, and ended together.
     for candidate in &candidates(4) {
-        let job = Job { candidate, fidelity: Fidelity::Quick, seed: 7, verifying: None, reason: String::new() };
+        let job = job(candidate);
         let measured = Measured { outcome: Outcome::Done(Vec::new()), seconds: 3600.0, files: Vec::new() };
         folder.write_part(STUDY, &Task::new(&job, Default::default()), &measured, "node1").unwrap();
     }
