@@ -403,7 +403,7 @@ mod tests {
             vec!["a".to_owned(), "b".to_owned()],
         );
         let backbone =
-            crate::backbone::vgg16_with(1, |_, at, bias| if bias { 0.1 } else { ((at % 13) as f32 - 6.0) / 99.0 });
+            crate::backbone::vgg16_with(2, |_, at, bias| if bias { 0.1 } else { ((at % 13) as f32 - 6.0) / 99.0 });
         let laboratory = Laboratory::new(parts, backbone, FeatureCache::new(folder.path()), Device::Cpu);
         laboratory.prepare(&["conv1_2"], &AtomicBool::new(false), &mut |_| {}).unwrap();
         let scores = || format!("{:?}", laboratory.insight("conv1_2", &[Selection::First], 4).unwrap().scores);
