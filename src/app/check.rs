@@ -17,44 +17,91 @@ use crate::units::{Bytes, Duration};
 /// Multiply-accumulates per second that a two-core machine trains at, for the estimate of time only.
 const ASSUMED_MACS_PER_SECOND: f64 = 1.1e11;
 
-/// Training images below which verification is likely to end undecided.
-const FEW_IMAGES: usize = 1_000;
-
 pub(super) fn run(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
     let budget = BudgetFile::read(&args.budget)?;
     let assets = setup::study_assets(&budget, &args.assets, output)?;
     setup::enough_images(&budget, &assets)?;
-    let budgets = setup::exact_budgets(&budget);
-    let admission = setup::admission(&assets.space, &budgets);
-    let mut plan = Plan::of(budget.effort.level);
-    plan.evaluations = budget.effort.evaluations.unwrap_or(plan.evaluations).min(admission.admitted);
-    let estimate = estimate(&assets, &admission, &plan)?;
-    let feasible = admission.admitted > 0;
-    let rehearsal = budget.executor.slurm.as_ref().map(cluster::rehearse);
-    let names: Vec<&str> = admission.splits.values().map(|(layer, _)| layer.name).collect();
-    let parts = &assets.parts;
+    let foreseen = Foreseen::of(&budget, &assets)?;
     if output.json {
-        let object = json!({
-            "study": budget.name,
+        emit("check", foreseen.json());
+    } else {
+        foreseen.tell()?;
+    }
+    Ok(if foreseen.is_feasible() { exit::DONE } else { exit::INFEASIBLE })
+}
+
+/// What can be known of a study before anything is measured.
+struct Foreseen<'a> {
+    budget: &'a BudgetFile,
+    assets: &'a setup::Assets,
+    budgets: Vec<ExactBudget>,
+    admission: Admission,
+    plan: Plan,
+    estimate: Estimate,
+    /// Where measurements go to a cluster.
+    rehearsal: Option<cluster::Rehearsal>,
+}
+
+impl<'a> Foreseen<'a> {
+    fn of(budget: &'a BudgetFile, assets: &'a setup::Assets) -> Result<Self, AppError> {
+        let budgets = setup::exact_budgets(budget);
+        let admission = setup::admission(&assets.space, &budgets);
+        let mut plan = Plan::of(budget.effort.level);
+        plan.evaluations = budget.effort.evaluations.unwrap_or(plan.evaluations).min(admission.admitted);
+        let estimate = estimate(assets, &admission, &plan)?;
+        let rehearsal = budget.executor.slurm.as_ref().map(cluster::rehearse);
+        Ok(Self { budget, assets, budgets, admission, plan, estimate, rehearsal })
+    }
+
+    fn is_feasible(&self) -> bool {
+        self.admission.admitted > 0
+    }
+
+    /// Names of the split layers at which a design fits the exact budgets.
+    fn splits(&self) -> Vec<&'static str> {
+        self.admission.splits.values().map(|(layer, _)| layer.name).collect()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let Self { admission, plan, rehearsal, .. } = self;
+        let parts = &self.assets.parts;
+        let removed = admission.removed.iter().map(|(name, count)| ((*name).to_owned(), json!(count)));
+        json!({
+            "study": self.budget.name,
             "enumerated": admission.enumerated,
             "admitted": admission.admitted,
-            "removed": admission.removed.iter().map(|(n, c)| ((*n).to_owned(), json!(c))).collect::<serde_json::Map<_, _>>(),
-            "splits": names,
+            "removed": removed.collect::<serde_json::Map<_, _>>(),
+            "splits": self.splits(),
             "evaluations": plan.evaluations,
             "verification_attempts": plan.verification_attempts,
             "images": [parts.training.len(), parts.validation.len(), parts.evaluation.len()],
-            "estimated_seconds": estimate.seconds.round(),
-            "feature_cache_bytes": estimate.disk,
-            "nearest": nearest(&admission, &budgets),
+            "estimated_seconds": self.estimate.seconds.round(),
+            "feature_cache_bytes": self.estimate.disk,
+            "nearest": nearest(admission, &self.budgets),
             "executor": json!({
                 "where": if rehearsal.is_some() { "slurm" } else { "local" },
                 "accepted": rehearsal.as_ref().and_then(|rehearsal| rehearsal.accepted),
                 "said": rehearsal.as_ref().map(|rehearsal| &rehearsal.said).filter(|said| !said.is_empty()),
             }),
-        });
-        emit("check", object);
-    } else {
-        println!("{}: the budget, the space, the images and the weights are valid.", args.budget.display());
+        })
+    }
+
+    fn tell(&self) -> Result<(), AppError> {
+        println!("{}: the budget, the space, the images and the weights are valid.", self.budget.path.display());
+        self.tell_images();
+        self.tell_designs();
+        self.tell_leakage()?;
+        if self.is_feasible() {
+            self.tell_effort();
+            tell_executor(self.budget, self.rehearsal.as_ref());
+        } else if let Some(text) = nearest(&self.admission, &self.budgets) {
+            println!("  infeasible  {text}");
+        }
+        Ok(())
+    }
+
+    fn tell_images(&self) {
+        let parts = &self.assets.parts;
         println!(
             "  images      {} training, {} validation, {} evaluation; {} classes; {} px",
             parts.training.len(),
@@ -63,55 +110,54 @@ pub(super) fn run(args: &CheckArgs, output: Output) -> Result<u8, AppError> {
             parts.class_names.len(),
             parts.evaluation.side()
         );
+    }
+
+    fn tell_designs(&self) {
+        let Self { admission, budgets, .. } = self;
         println!("  designs     {} enumerated (split × depth × selection)", admission.enumerated);
-        for ((name, removed), exact) in admission.removed.iter().zip(&budgets) {
+        for ((name, removed), exact) in admission.removed.iter().zip(budgets) {
             println!("              {removed} need more {name} than {}", (exact.show)(exact.limit));
         }
-        println!(
-            "              {} fit every exact budget{}",
-            admission.admitted,
-            if names.is_empty() { String::new() } else { format!(", at {}", names.join(", ")) }
-        );
-        for bound in setup::bounds(&budget) {
-            println!(
-                "  leakage     {} at most {} (found out by measuring)",
-                bound.metric,
-                bound.metric.text(bound.limit)
-            );
+        let names = self.splits();
+        let at = if names.is_empty() { String::new() } else { format!(", at {}", names.join(", ")) };
+        println!("              {} fit every exact budget{at}", admission.admitted);
+    }
+
+    fn tell_leakage(&self) -> Result<(), AppError> {
+        let parts = &self.assets.parts;
+        for bound in setup::bounds(self.budget) {
+            let limit = bound.metric.text(bound.limit);
+            println!("  leakage     {} at most {limit} (found out by measuring)", bound.metric);
         }
-        for text in hopeless(&budget, Floors::of(&parts.evaluation)?) {
+        for text in hopeless(self.budget, Floors::of(&parts.evaluation)?) {
             println!("  beware      {text}");
         }
-        if parts.training.len() < FEW_IMAGES {
-            println!(
-                "  beware      with fewer than {FEW_IMAGES} training images an attack's learning curve is often too short to be \
-                 extended; verification then fails"
-            );
+        if let Some(text) = few_images(parts.training.len()) {
+            println!("  beware      {text}");
         }
-        if feasible {
-            println!(
-                "  measures    up to {} designs ({}), then verifies up to {} ({})",
-                plan.evaluations, plan.search, plan.verification_attempts, plan.verification
-            );
-            if let Some(screening) = plan.screening.filter(|_| admission.admitted > plan.evaluations) {
-                println!("              for a part of that time screens more of them ({screening})");
-            }
-            let scales = match rehearsal {
-                Some(_) => "the nodes that the cluster gives share it",
-                None => "it scales with the machine",
-            };
-            println!("  time        roughly {} on two cores; {scales}", Duration(estimate.seconds));
-            if let Some(minutes) = budget.effort.minutes {
-                let limit = Duration(minutes.0);
-                println!("              `effort.minutes`: after {limit} of measuring nothing more is begun");
-            }
-            println!("  disk        {} of cached features under the results folder", Bytes(estimate.disk));
-            tell_executor(&budget, rehearsal.as_ref());
-        } else if let Some(text) = nearest(&admission, &budgets) {
-            println!("  infeasible  {text}");
-        }
+        Ok(())
     }
-    Ok(if feasible { exit::DONE } else { exit::INFEASIBLE })
+
+    fn tell_effort(&self) {
+        let Self { plan, estimate, .. } = self;
+        println!(
+            "  measures    up to {} designs ({}), then verifies up to {} ({})",
+            plan.evaluations, plan.search, plan.verification_attempts, plan.verification
+        );
+        if let Some(screening) = plan.screening.filter(|_| self.admission.admitted > plan.evaluations) {
+            println!("              for a part of that time screens more of them ({screening})");
+        }
+        let scales = match self.rehearsal {
+            Some(_) => "the nodes that the cluster gives share it",
+            None => "it scales with the machine",
+        };
+        println!("  time        roughly {} on two cores; {scales}", Duration(estimate.seconds));
+        if let Some(minutes) = self.budget.effort.minutes {
+            let limit = Duration(minutes.0);
+            println!("              `effort.minutes`: after {limit} of measuring nothing more is begun");
+        }
+        println!("  disk        {} of cached features under the results folder", Bytes(estimate.disk));
+    }
 }
 
 /// Where measurements will run, and what becomes of one that fails.
@@ -136,6 +182,18 @@ fn tell_executor(budget: &BudgetFile, rehearsal: Option<&cluster::Rehearsal>) {
             entry.retries
         );
     }
+}
+
+/// What to expect of so few images.
+pub(super) fn few_images(training: usize) -> Option<String> {
+    /// Below this verification is likely to end undecided.
+    const FEW: usize = 1_000;
+    (training < FEW).then(|| {
+        format!(
+            "with fewer than {FEW} training images an attack's learning curve is often too short to be extended; verification then \
+             fails"
+        )
+    })
 }
 
 /// Bounds that no design can be verified to meet, or that bound nothing.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use self::backbone::Proposal;
-use super::{AppError, Output, exit};
+use super::{AppError, Output, check, exit};
 use crate::cli::InitArgs;
 use crate::config::{self, DataFormat, FileKind};
 use crate::data::{ArrayNames, CifarLabels, SIDE_MULTIPLE, Source, Survey};
@@ -53,14 +53,16 @@ pub(super) fn run(args: &InitArgs, output: Output) -> Result<u8, AppError> {
     }
     let classes = survey.classes().len();
     let guess = net.guess(args);
+    let few = check::few_images(counts.training * classes);
     let [(space, _), (budget, _), ..] = &files;
     output.summary(
         "init",
         || json!({ "space": space, "budget": budget, "data": root, "classes": classes, "image_side": side }),
         || {
-            let guess = guess.map_or(String::new(), |guess| format!("beware: {guess}\n"));
+            let beware: String =
+                guess.into_iter().chain(few).map(|warning| format!("beware: {warning}\n")).collect();
             format!(
-                "{}: {classes} classes, images of {side}×{side}\n{guess}{} and {} are written; read their comments, then\n  \
+                "{}: {classes} classes, images of {side}×{side}\n{beware}{} and {} are written; read their comments, then\n  \
                  privynet check    {}\n  privynet optimize {}",
                 root.display(),
                 space.display(),

@@ -267,77 +267,13 @@ impl BudgetFile {
     }
 
     fn validate(path: &Path, raw: Raw, text: &str) -> Result<Self, ConfigError> {
-        let error = |field: &str, value: &dyn ToString, problem: &str| {
-            ConfigError::field(path, field, value.to_string(), problem)
-        };
-        if let Some((field, value, accepted)) = raw.privacy.attacker.problem() {
-            return Err(error(&format!("privacy.attacker.{field}"), &value, &accepted));
+        let name = raw.name.clone().unwrap_or_else(|| default_name(path));
+        let problems = [raw.problem(), effort_problem(&raw.effort), name_problem(&name)];
+        if let Some(Problem { field, value, accepted }) = problems.into_iter().flatten().next() {
+            return Err(ConfigError::field(path, &field, value, &accepted));
         }
-        if let Some((field, value, accepted)) = raw.executor.problem() {
-            return Err(error(field, &value, accepted));
-        }
-        let confidence = raw.privacy.confidence;
-        if !(0.5..1.0).contains(&confidence) {
-            return Err(error("privacy.confidence", &confidence, "must be at least 0.5 and below 1, for example 0.95"));
-        }
-        if let Some(ssim) = raw.privacy.ssim
-            && !(0.0..=1.0).contains(&ssim)
-        {
-            return Err(error("privacy.ssim", &ssim, "must be between 0 and 1"));
-        }
-        let psnr = &raw.privacy.psnr;
-        if psnr.mean.is_none() && psnr.p95.is_none() && raw.privacy.ssim.is_none() {
-            return Err(error(
-                "privacy",
-                &"no bound",
-                "give at least one of psnr.mean, psnr.p95 (as `18 dB`) and ssim (as `0.6`)",
-            ));
-        }
-        for (field, bound) in [
-            ("compute", raw.compute.map(|m| m.0)),
-            ("storage", raw.storage.map(|b| b.0)),
-            ("memory", raw.memory.map(|b| b.0)),
-            ("upload", raw.upload.map(|b| b.0)),
-            ("latency.max", raw.latency.as_ref().map(|b| b.max.0)),
-        ] {
-            if bound == Some(0) {
-                return Err(error(
-                    field,
-                    &0,
-                    "no local net fits in nothing: give a positive quantity, or leave the key out",
-                ));
-            }
-        }
-        let effort = match raw.effort {
-            RawEffort::Level(level) => Effort { level, evaluations: None, minutes: None },
-            RawEffort::Numbers(numbers) => {
-                if numbers.evaluations == Some(0) {
-                    return Err(error("effort.evaluations", &0, "must be at least 1"));
-                }
-                if let Some(minutes) = numbers.minutes
-                    && !(minutes.is_finite() && minutes > 0.0)
-                {
-                    return Err(error("effort.minutes", &minutes, "must be a positive number, for example 20"));
-                }
-                Effort {
-                    level: numbers.level,
-                    evaluations: numbers.evaluations,
-                    minutes: numbers.minutes.map(|m| Duration(60.0 * m)),
-                }
-            }
-        };
-        let name = match raw.name {
-            Some(name) => name,
-            None => default_name(path),
-        };
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(legal) {
-            return Err(error(
-                "name",
-                &name,
-                "is the name of a folder: 1 to 100 of letters, digits, `-`, `_` and `.`, not starting with `.`",
-            ));
-        }
+        let latency =
+            raw.latency.map(|latency| LatencyBudget { profile: relative_to(path, &latency.profile), ..latency });
         Ok(Self {
             space: relative_to(path, &raw.space),
             path: path.to_owned(),
@@ -349,15 +285,88 @@ impl BudgetFile {
             storage: raw.storage,
             memory: raw.memory,
             upload: raw.upload,
-            latency: raw
-                .latency
-                .map(|latency| LatencyBudget { profile: relative_to(path, &latency.profile), ..latency }),
+            latency,
             privacy: raw.privacy,
             objective: raw.objective,
             strategy: raw.strategy,
-            effort,
+            effort: raw.effort.into(),
             executor: raw.executor,
         })
+    }
+}
+
+/// A value that is of the right type and yet not accepted.
+struct Problem {
+    field: String,
+    value: String,
+    accepted: String,
+}
+
+fn problem(field: &str, value: impl ToString, accepted: &str) -> Option<Problem> {
+    Some(Problem { field: field.to_owned(), value: value.to_string(), accepted: accepted.to_owned() })
+}
+
+impl Raw {
+    fn problem(&self) -> Option<Problem> {
+        let PrivacyBudget { psnr, ssim, confidence, attacker } = &self.privacy;
+        if let Some((field, value, accepted)) = attacker.problem() {
+            return problem(&format!("privacy.attacker.{field}"), value, &accepted);
+        }
+        if let Some((field, value, accepted)) = self.executor.problem() {
+            return problem(field, value, accepted);
+        }
+        if !(0.5..1.0).contains(confidence) {
+            return problem("privacy.confidence", confidence, "must be at least 0.5 and below 1, for example 0.95");
+        }
+        if let Some(ssim) = ssim.filter(|ssim| !(0.0..=1.0).contains(ssim)) {
+            return problem("privacy.ssim", ssim, "must be between 0 and 1");
+        }
+        if psnr.mean.is_none() && psnr.p95.is_none() && ssim.is_none() {
+            let accepted = "give at least one of psnr.mean, psnr.p95 (as `18 dB`) and ssim (as `0.6`)";
+            return problem("privacy", "no bound", accepted);
+        }
+        let exact = [
+            ("compute", self.compute.map(|m| m.0)),
+            ("storage", self.storage.map(|b| b.0)),
+            ("memory", self.memory.map(|b| b.0)),
+            ("upload", self.upload.map(|b| b.0)),
+            ("latency.max", self.latency.as_ref().map(|b| b.max.0)),
+        ];
+        let (field, _) = exact.into_iter().find(|&(_, limit)| limit == Some(0))?;
+        problem(field, 0, "no local net fits in nothing: give a positive quantity, or leave the key out")
+    }
+}
+
+fn effort_problem(effort: &RawEffort) -> Option<Problem> {
+    let RawEffort::Numbers(numbers) = effort else {
+        return None;
+    };
+    if numbers.evaluations == Some(0) {
+        return problem("effort.evaluations", 0, "must be at least 1");
+    }
+    let minutes = numbers.minutes.filter(|minutes| !(minutes.is_finite() && *minutes > 0.0))?;
+    problem("effort.minutes", minutes, "must be a positive number, for example 20")
+}
+
+fn name_problem(name: &str) -> Option<Problem> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.chars().all(legal) {
+        return None;
+    }
+    let accepted = "is the name of a folder: 1 to 100 of letters, digits, `-`, `_` and `.`, not starting with `.`";
+    problem("name", name, accepted)
+}
+
+impl From<RawEffort> for Effort {
+    fn from(raw: RawEffort) -> Self {
+        match raw {
+            RawEffort::Level(level) => Self { level, evaluations: None, minutes: None },
+            RawEffort::Numbers(numbers) => Self {
+                level: numbers.level,
+                evaluations: numbers.evaluations,
+                minutes: numbers.minutes.map(|m| Duration(60.0 * m)),
+            },
+        }
     }
 }
 
