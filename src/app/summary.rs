@@ -1,6 +1,5 @@
 //! A study's conclusion for people and for programs.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -10,6 +9,7 @@ use crate::measurement::Metric;
 use crate::record::{Budgets, CostRecord, DesignRecord, Record};
 use crate::search::{Relaxation, Status};
 use crate::units::{Bytes, Latency, Macs};
+use crate::verify::VerifiedFigure;
 
 /// The figures that are shown, in order.
 const FIGURES: [Metric; 6] =
@@ -133,132 +133,150 @@ pub(super) fn json(record: &Record, report: &Path) -> Value {
 
 /// The conclusion as a few lines.
 pub(super) fn text(record: &Record, report: &Path) -> String {
-    let mut out = String::new();
-    // Writing to a string can't fail.
-    let mut line = |text: String| {
-        let _ = writeln!(out, "{text}");
-    };
-    let chosen = record.chosen_design();
-    let subject = chosen.map(|c| {
-        format!(
-            "split at {}, {} channels ({}), design {}",
-            c.design.split,
-            c.design.channels.depth(),
-            c.selection,
-            c.id
-        )
+    let mut lines = answer(record);
+    lines.extend(verification(record));
+    lines.extend(attacks(record));
+    lines.extend(use_of_budgets(record));
+    lines.extend(beyond(record));
+    lines.push(format!("  report       {}", report.display()));
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// How the search ended, and with which design.
+fn answer(record: &Record) -> Vec<String> {
+    let subject = record.chosen_design().map(|chosen| {
+        let (split, depth) = (&chosen.design.split, chosen.design.channels.depth());
+        format!("split at {split}, {depth} channels ({}), design {}", chosen.selection, chosen.id)
     });
-    match (record.status, &subject) {
-        (Status::Verified, Some(subject)) => line(format!("VERIFIED: {subject}")),
+    match (record.status, subject) {
+        (Status::Verified, Some(subject)) => vec![format!("VERIFIED: {subject}")],
         (Status::Unverified, Some(subject)) => {
-            line("UNVERIFIED: no design passed verification within its allowance".to_owned());
-            match record.chosen_verdict() {
-                Some(_) => line(format!("  the last one refuted: {subject}")),
-                None => line(format!("  most likely to pass next: {subject}")),
-            }
+            let which = match record.chosen_verdict() {
+                Some(_) => "the last one refuted",
+                None => "most likely to pass next",
+            };
+            vec![
+                "UNVERIFIED: no design passed verification within its allowance".to_owned(),
+                format!("  {which}: {subject}"),
+            ]
         }
         (Status::Infeasible, subject) => {
-            line("INFEASIBLE: no design can be expected to meet the budget".to_owned());
-            if let Some(subject) = subject {
-                line(format!("  nearest: {subject}, probability {:.3}", record.probability));
-            }
+            let nearest = |subject| format!("  nearest: {subject}, probability {:.3}", record.probability);
+            let head = "INFEASIBLE: no design can be expected to meet the budget".to_owned();
+            std::iter::once(head).chain(subject.map(nearest)).collect()
         }
-        (_, None) => line("no design was chosen".to_owned()),
+        (_, None) => vec!["no design was chosen".to_owned()],
     }
-    if let Some(verdict) = record.chosen_verdict() {
-        let how = if verdict.holds { "verified" } else { "refuted" };
-        let seeds = if verdict.seeds.len() == 1 {
-            "one fresh seed".to_owned()
-        } else {
-            format!("{} fresh seeds", verdict.seeds.len())
-        };
-        line(format!("  {how} with {seeds}, protocol {}:", verdict.fidelity));
-        for metric in FIGURES {
-            let Some(figure) = verdict.figure(metric) else { continue };
-            let mut text = format!("    {:<16} {}", metric.to_string(), metric.text(figure.value));
-            if figure.std_error > 0.0 {
-                text += &format!(" ± {}", metric.text(figure.std_error));
-            }
-            if metric == Metric::PsnrMax {
-                text += " in these trainings";
-            }
-            if let Some(extended) = figure.extended {
-                text += &format!(", {} by 16 times the training", metric.text(extended));
-            }
-            if let Some(upper) = figure.upper {
-                text += &format!("; with confidence at most {}", metric.text(upper));
-            } else if figure.limit.is_some() {
-                text += " or more";
-            }
-            if let Some(limit) = figure.limit {
-                text += &format!(", limit {}", metric.text(limit));
-                let room = figure.upper.map(|upper| limit - upper).filter(|&room| room >= 0.0);
-                text += &room.map_or(String::new(), |room| format!(" ({} to spare)", metric.text(room)));
-            }
-            line(text);
-        }
-        for objection in &verdict.objections {
-            line(format!("    but: {objection}"));
-        }
-    } else if let Some(chosen) = chosen {
-        let about = |metric: Metric| chosen.expected(metric).map(|p| metric.text(p.value));
-        if let (Some(accuracy), Some(psnr)) = (about(Metric::Accuracy), about(Metric::PsnrMean)) {
-            line(format!("  verification is expected to find an accuracy of about {accuracy} and {psnr} at most"));
-        }
+}
+
+/// What verification found of the chosen design, or is expected to find.
+fn verification(record: &Record) -> Vec<String> {
+    let Some(verdict) = record.chosen_verdict() else {
+        return record.chosen_design().and_then(expectation).into_iter().collect();
+    };
+    let how = if verdict.holds { "verified" } else { "refuted" };
+    let seeds = match verdict.seeds.len() {
+        1 => "one fresh seed".to_owned(),
+        n => format!("{n} fresh seeds"),
+    };
+    let head = format!("  {how} with {seeds}, protocol {}:", verdict.fidelity);
+    let figures = FIGURES.iter().filter_map(|&metric| verdict.figure(metric)).map(figure);
+    let objections = verdict.objections.iter().map(|objection| format!("    but: {objection}"));
+    std::iter::once(head).chain(figures).chain(objections).collect()
+}
+
+fn expectation(chosen: &DesignRecord) -> Option<String> {
+    let about = |metric: Metric| chosen.expected(metric).map(|p| metric.text(p.value));
+    let (accuracy, psnr) = (about(Metric::Accuracy)?, about(Metric::PsnrMean)?);
+    Some(format!("  verification is expected to find an accuracy of about {accuracy} and {psnr} at most"))
+}
+
+/// A verified figure, how far it can go and its limit.
+fn figure(figure: &VerifiedFigure) -> String {
+    let metric = figure.metric;
+    let mut text = format!("    {:<16} {}", metric.to_string(), metric.text(figure.value));
+    if figure.std_error > 0.0 {
+        text += &format!(" ± {}", metric.text(figure.std_error));
     }
+    if metric == Metric::PsnrMax {
+        text += " in these trainings";
+    }
+    if let Some(extended) = figure.extended {
+        text += &format!(", {} by 16 times the training", metric.text(extended));
+    }
+    if let Some(upper) = figure.upper {
+        text += &format!("; with confidence at most {}", metric.text(upper));
+    } else if figure.limit.is_some() {
+        text += " or more";
+    }
+    if let Some(limit) = figure.limit {
+        text += &format!(", limit {}", metric.text(limit));
+        let room = figure.upper.map(|upper| limit - upper).filter(|&room| room >= 0.0);
+        text += &room.map_or(String::new(), |room| format!(" ({} to spare)", metric.text(room)));
+    }
+    text
+}
+
+/// What other attacks than the decoder recover, and what can be had without any features.
+fn attacks(record: &Record) -> Vec<String> {
     let figure = |metric| record.chosen_verdict().and_then(|verdict| verdict.figure(metric)).map(|f| f.value);
+    let mut lines = Vec::new();
     for (attack, names) in [("a local linear map", &Metric::LINEAR[..]), ("kernel ridge regression", &Metric::KERNEL)] {
         let of = |metric: Metric| metric.of(names).and_then(figure);
         if let (Some(mean), Some(p95)) = (of(Metric::PsnrMean), of(Metric::PsnrP95)) {
-            line(format!("  without training: {attack} recovers {mean:.2} dB in the mean, p95 {p95:.2} dB"));
+            lines.push(format!("  without training: {attack} recovers {mean:.2} dB in the mean, p95 {p95:.2} dB"));
         }
     }
     if let Some(mean) = figure(Metric::EnsemblePsnrMean) {
-        line(format!("  a weighted sum of the reconstructions of all these attacks recovers {mean:.2} dB in the mean"));
+        lines.push(format!(
+            "  a weighted sum of the reconstructions of all these attacks recovers {mean:.2} dB in the mean"
+        ));
     }
     if let (Some(mean), Some(gain)) = (figure(Metric::InversionPsnrMean), figure(Metric::InversionGainMean)) {
-        line(format!(
+        lines.push(format!(
             "  white-box inversion: {mean:.2} dB in the mean of its images, {gain:+.2} dB beside its start on the same ones"
         ));
     }
-    if let (Some(found), Some(chosen)) = (figure(Metric::ChannelsFound), chosen) {
-        line(format!(
+    if let (Some(found), Some(chosen)) = (figure(Metric::ChannelsFound), record.chosen_design()) {
+        lines.push(format!(
             "  the channels are no secret: {found:.0} of {} found out from statistics of the features alone",
             chosen.design.channels.depth()
         ));
     }
     if let Some(floors) = &record.floors {
-        line(format!(
+        lines.push(format!(
             "  without features: mean image {:.1} dB, mean colour {:.1} dB; an 8×8 thumbnail, in which much can be recognised, \
              is {:.1} dB",
             floors.best_constant, floors.mean_colour, floors.thumbnail
         ));
     }
-    if let Some(chosen) = chosen {
-        for ExactUse { name, used, limit, show } in exact_use(&record.budgets, &chosen.cost) {
-            let percent = 100.0 * used as f64 / limit as f64;
-            line(format!("  {name:<12} {} of {} ({percent:.0} %)", show(used), show(limit)));
-        }
-    }
-    if let Some(binding) = &record.binding {
-        let how = if record.status == Status::Verified { "nearest" } else { "binding" };
-        line(format!("  {how:<12} {binding}"));
-    }
-    for relaxation in relaxations(record) {
-        line(format!(
+    lines
+}
+
+/// What the chosen design uses of the exact budgets, and the bound that it comes nearest to or that leaves no design.
+fn use_of_budgets(record: &Record) -> Vec<String> {
+    let used = record.chosen_design().map(|chosen| exact_use(&record.budgets, &chosen.cost)).unwrap_or_default();
+    let used = used.into_iter().map(|ExactUse { name, used, limit, show }| {
+        let percent = 100.0 * used as f64 / limit as f64;
+        format!("  {name:<12} {} of {} ({percent:.0} %)", show(used), show(limit))
+    });
+    let how = if record.status == Status::Verified { "nearest" } else { "binding" };
+    used.chain(record.binding.iter().map(|binding| format!("  {how:<12} {binding}"))).collect()
+}
+
+/// What looser bounds would bring, which other designs were refuted and what else a reader must know.
+fn beyond(record: &Record) -> Vec<String> {
+    let relaxations = relaxations(record).map(|relaxation| {
+        format!(
             "  relaxing {} to {} would bring about {:+.1} points of accuracy ({})",
             relaxation.metric,
             relaxation.metric.text(relaxation.limit),
             100.0 * relaxation.gain,
             relaxation.design
-        ));
-    }
-    for refuted in record.verdicts.iter().filter(|v| !v.holds && Some(&v.design) != record.chosen.as_ref()) {
-        line(format!("  refuted      {}: {}", refuted.design, refuted.objections.join("; ")));
-    }
-    for warning in &record.warnings {
-        line(format!("  note         {warning}"));
-    }
-    line(format!("  report       {}", report.display()));
-    out
+        )
+    });
+    let refuted = record.verdicts.iter().filter(|v| !v.holds && Some(&v.design) != record.chosen.as_ref());
+    let refuted = refuted.map(|v| format!("  refuted      {}: {}", v.design, v.objections.join("; ")));
+    let warnings = record.warnings.iter().map(|warning| format!("  note         {warning}"));
+    relaxations.chain(refuted).chain(warnings).collect()
 }
