@@ -9,6 +9,7 @@ use super::output::emit;
 use super::{AppError, Output, exit, read_study};
 use crate::config::BudgetFile;
 use crate::exec::slurm::Folder;
+use crate::record::Record;
 
 /// Most of a kind that are named.
 const MOST: usize = 5;
@@ -43,58 +44,36 @@ pub(super) fn run(output: Output) -> Result<u8, AppError> {
 
 /// What can be done in `folder`, the likeliest first.
 fn steps(folder: &Path) -> Vec<Step> {
-    let mut steps = Vec::new();
     let studies = read_study::studies(&folder.join("results"));
     let (mut running, mut open, mut concluded) = (Vec::new(), Vec::new(), Vec::new());
     for (name, dir) in &studies {
         match (Live::read(dir).is_some_and(|live| live.is_believable()), read_study::conclusion(dir)) {
             (true, _) => running.push(name.as_str()),
             (false, Some(record)) => concluded.push((name.as_str(), record)),
-            (false, None) => open.push((name.as_str(), dir)),
+            // A table's journal has no command, and no conclusion to wait for.
+            (false, None) => open.extend(resume(dir).map(|command| (name.as_str(), dir, command))),
         }
     }
-    for name in running.iter().take(MOST) {
-        steps.push(Step {
-            why: format!("The study {name} is running:"),
-            commands: vec![format!("privynet watch {name}")],
-        });
-    }
-    for (name, dir) in open.iter().take(MOST) {
-        steps.extend(resume(dir).map(|command| match Folder::of(dir).has_batches() {
-            true => Step {
-                why: format!(
-                    "The study {name} has measurements out on a cluster; how they are, and what picks them up:"
-                ),
-                commands: vec![format!("privynet status {name}"), command],
-            },
-            false => {
-                Step { why: format!("The study {name} was interrupted; this resumes it:"), commands: vec![command] }
-            }
-        }));
-    }
-    for (name, record) in concluded.iter().take(MOST) {
-        let mut commands = vec![format!("privynet show {name}"), format!("privynet report {name}")];
-        if record.chosen_verdict().is_some_and(|verdict| verdict.holds) {
-            commands.push(format!("privynet export {name} --out package"));
-        }
-        let status = format!("{:?}", record.status).to_lowercase();
-        steps.push(Step { why: format!("The study {name} is concluded ({status}):"), commands });
-    }
+    let budgets = budgets(folder);
+    let is_new = |(_, name): &&(PathBuf, String)| !studies.iter().any(|(known, _)| known == name);
+    let shown = |path: &'_ PathBuf| path.strip_prefix(folder).unwrap_or(path).display().to_string();
+    let new: Vec<String> = budgets.iter().filter(is_new).map(|(path, _)| shown(path)).collect();
+
+    let mut steps = first("studies are running", &running, |name| name, |name| watch(name));
+    steps.extend(first(
+        "studies were interrupted",
+        &open,
+        |open| open.0,
+        |(name, dir, command)| finish(name, command, Folder::of(dir).has_batches()),
+    ));
+    steps.extend(first("studies are concluded", &concluded, |(name, _)| name, |(name, record)| read(name, record)));
     if let [(first, _), (second, _), ..] = concluded[..] {
         steps.push(Step {
             why: "Several studies can be put side by side:".to_owned(),
             commands: vec![format!("privynet compare {first} {second}")],
         });
     }
-    let known: Vec<&str> = studies.iter().map(|(name, _)| name.as_str()).collect();
-    let budgets = budgets(folder);
-    for (path, _) in budgets.iter().filter(|(_, name)| !known.contains(&name.as_str())).take(MOST) {
-        let path = path.strip_prefix(folder).unwrap_or(path).display();
-        steps.push(Step {
-            why: format!("The budget {path} has no study yet:"),
-            commands: vec![format!("privynet check    {path}"), format!("privynet optimize {path}")],
-        });
-    }
+    steps.extend(first("budgets have no study", &new, |path| path, |path| begin(path)));
     if budgets.is_empty() && studies.is_empty() {
         steps.push(Step {
             why: "Here are neither a budget nor a study. A first space and budget for a folder of images (CLASS/*.jpg|png|webp):"
@@ -105,10 +84,47 @@ fn steps(folder: &Path) -> Vec<Step> {
     steps
 }
 
+/// A step for each of the first few of `all`; the names of the others.
+fn first<T>(what: &str, all: &[T], name: impl Fn(&T) -> &str, step: impl Fn(&T) -> Step) -> Vec<Step> {
+    let (first, others) = all.split_at(all.len().min(MOST));
+    let names: Vec<&str> = others.iter().map(name).collect();
+    let others = (!names.is_empty())
+        .then(|| Step { why: format!("{} more {what}: {}.", names.len(), names.join(", ")), commands: Vec::new() });
+    first.iter().map(step).chain(others).collect()
+}
+
+fn watch(name: &str) -> Step {
+    Step { why: format!("The study {name} is running:"), commands: vec![format!("privynet watch {name}")] }
+}
+
+fn finish(name: &str, command: &str, on_cluster: bool) -> Step {
+    let command = command.to_owned();
+    if on_cluster {
+        let why = format!("The study {name} has measurements out on a cluster; how they are, and what picks them up:");
+        return Step { why, commands: vec![format!("privynet status {name}"), command] };
+    }
+    Step { why: format!("The study {name} was interrupted; this resumes it:"), commands: vec![command] }
+}
+
+fn read(name: &str, record: &Record) -> Step {
+    let mut commands = vec![format!("privynet show {name}"), format!("privynet report {name}")];
+    if record.chosen_verdict().is_some_and(|verdict| verdict.holds) {
+        commands.push(format!("privynet export {name} --out package"));
+    }
+    let status = format!("{:?}", record.status).to_lowercase();
+    Step { why: format!("The study {name} is concluded ({status}):"), commands }
+}
+
+fn begin(budget: &str) -> Step {
+    Step {
+        why: format!("The budget {budget} has no study yet:"),
+        commands: vec![format!("privynet check    {budget}"), format!("privynet optimize {budget}")],
+    }
+}
+
 /// The command that a study was begun with.
 fn resume(dir: &Path) -> Option<String> {
     let reader = crate::store::StudyReader::open(dir).ok()?;
-    // A table's journal has no command, and no conclusion to wait for.
     Some(reader.header().provenance.get("command")?.as_str()?.to_owned())
 }
 
@@ -154,5 +170,17 @@ mod tests {
         std::fs::write(space.join("tight.yaml"), "space: space.yaml\nprivacy: {psnr: {mean: 18 dB}}\n").unwrap();
         let expected = ["privynet check    spaces/mine/tight.yaml", "privynet optimize spaces/mine/tight.yaml"];
         assert_eq!(commands(folder.path()), expected);
+    }
+
+    #[test]
+    fn what_is_beyond_the_first_few_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c", "d", "e", "f", "g"] {
+            let text = "space: space.yaml\nprivacy: {psnr: {mean: 18 dB}}\n";
+            std::fs::write(folder.path().join(format!("{name}.yaml")), text).unwrap();
+        }
+        let steps = steps(folder.path());
+        assert_eq!(steps.len(), MOST + 1);
+        assert_eq!(steps[MOST].why, "2 more budgets have no study: f.yaml, g.yaml.");
     }
 }
