@@ -152,7 +152,7 @@ fn draw_legend(scene: &mut Scene, view: &StudyView, lines: &[Line<'_>], at: (f64
         legend.entry(scene, "upper limit", |scene, at| Marker::of(3).in_ink(BLACK).filled(scene, at, 6.0));
     }
     if !view.floors.is_empty() {
-        legend.entry(scene, "needs no features", |scene, at| {
+        legend.entry(scene, "image without detail", |scene, at| {
             scene.dashed((at.0 - 11.0, at.1), (at.0 + 11.0, at.1), 1.25, GREY, (5.0, 4.0));
         });
     }
