@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::config::Attacker;
 use crate::data::{ImageSet, Part, Parts, Region};
-use crate::estimate::{CloudAccuracy, Estimate, Estimator, Laboratory, Reconstructions, Request, Watch};
+use crate::estimate::{CloudAccuracy, Estimate, Estimator, Laboratory, Reconstructions, Request, Verifying, Watch};
 use crate::features::{FeatureCache, LayerFeatures, Standardisation};
 use crate::measurement::{Fidelity, Metric};
 use crate::nn::Device;
@@ -127,6 +127,28 @@ fn mixes_are_verified_on_what_the_device_uploads() {
         // Rounding to half precision would be a hundred times as much.
         assert!((attacked - device).abs() < 5e-6 * largest, "{attacked} {device} {largest}");
     }
+}
+
+#[test]
+fn an_attack_is_settled_by_what_it_recovered_and_not_by_what_its_curve_foretells() {
+    let folder = tempfile::tempdir().unwrap();
+    let laboratory = laboratory(folder.path());
+    let design = design(&[0, 9, 20, 33]);
+    let training = Training { epochs: 6, doublings: 3, ..protocol().attack };
+    let attack = |limit: Option<f64>| {
+        let verifying = limit.map(|limit| Verifying { settled_above: Some(limit), error_rate: 0.05, ssim: false });
+        let protocol = Protocol { attack: training, ..protocol() };
+        let request = Request { verifying, protocol, ..request(&design) };
+        DecoderAttack::new(&laboratory).estimate(&request, &Silent).unwrap()
+    };
+    let whole = attack(None);
+    let [found, extended] = [Metric::PsnrMean, Metric::PsnrMeanExtended].map(|metric| mean(&whole, metric));
+    assert!(extended > found + 2.0, "{found} {extended}");
+    let allowed = attack(Some(found + 0.5));
+    assert_eq!([Metric::AttackConverged, Metric::PsnrMean].map(|metric| mean(&allowed, metric)), [1.0, found]);
+    let stopped = attack(Some(found - 3.0));
+    let [converged, stopped] = [Metric::AttackConverged, Metric::PsnrMean].map(|metric| mean(&stopped, metric));
+    assert!(converged == 0.0 && stopped > found - 3.0, "{converged} {stopped} {found}");
 }
 
 #[test]
