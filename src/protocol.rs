@@ -355,6 +355,9 @@ pub struct Plan {
 /// behind a name, another optimiser, another extension of learning curves.
 const MEASUREMENT_VERSION: u32 = 10;
 
+/// The same for figures of verifications alone, which no other study adopts: when their trainings end, how they are extended.
+const VERIFICATION_VERSION: u32 = 2;
+
 /// A text that differs where figures of these fidelities must not stand beside those of another version of the program.
 pub fn fingerprint(fidelities: &[Fidelity]) -> String {
     let protocols: Vec<_> = fidelities.iter().map(|&fidelity| (fidelity, Protocol::of(fidelity))).collect();
@@ -365,7 +368,7 @@ impl Plan {
     /// A text that differs where figures of one plan must not stand beside those of another.
     pub fn fingerprint(&self) -> String {
         let fidelities: Vec<Fidelity> = self.screening.into_iter().chain([self.search, self.verification]).collect();
-        format!("{} {} seeds", fingerprint(&fidelities), self.verification_seeds)
+        format!("{} {} seeds {VERIFICATION_VERSION}", fingerprint(&fidelities), self.verification_seeds)
     }
 
     /// How many measurements are spread over the space before the models propose.

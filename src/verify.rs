@@ -81,6 +81,15 @@ impl Verdict {
     pub fn figure(&self, metric: Metric) -> Option<&VerifiedFigure> {
         self.figures.iter().find(|f| f.metric == metric)
     }
+
+    /// Whether an attack broke a limit, whatever more of it would bring.
+    fn is_broken(&self) -> bool {
+        is_broken(&self.figures)
+    }
+}
+
+fn is_broken(figures: &[VerifiedFigure]) -> bool {
+    figures.iter().any(|figure| figure.limit.is_some_and(|limit| figure.value > limit))
 }
 
 /// Seeds that no search measurement uses.
@@ -135,7 +144,7 @@ pub fn verify(
         reason: format!("verification, fresh seed {} of {}", k + 1, seeds.len()),
     };
     let jobs: Vec<Job<'_>> = seeds.iter().enumerate().map(job).collect();
-    let judged = |evaluations: &[Evaluation]| judge(candidate, evaluations, bounds, error_rate, plan.verification);
+    let judged = |evaluations: &[Evaluation]| judge(&candidate.id, evaluations, bounds, error_rate, plan.verification);
     let (first, others) = jobs.split_at(jobs.len().min(1));
     // Without a limit on time: what was begun is judged whole.
     let mut evaluations: Vec<Evaluation> = executor.measure(first, None)?.into_iter().flatten().collect();
@@ -156,7 +165,11 @@ pub fn verify(
             && (e.fidelity == plan.search || e.fidelity == plan.verification && e.design != candidate.id)
     });
     let own: Vec<&Measurement> = evaluations.iter().flat_map(Evaluation::measurements).collect();
-    let weaknesses = weaknesses(&verdict, &own, floor, earlier.flat_map(Evaluation::measurements));
+    // An attack that broke a limit may have ended there: that it recovers less than others is no weakness then.
+    let weaknesses: Vec<String> = match verdict.is_broken() {
+        true => Vec::new(),
+        false => weaknesses(&verdict, &own, floor, earlier.flat_map(Evaluation::measurements)),
+    };
     let weaknesses: Vec<String> = weaknesses.into_iter().chain(missing_inversion(inverted, &verdict, &own)).collect();
     verdict.holds &= weaknesses.is_empty();
     verdict.objections.extend(weaknesses);
@@ -239,7 +252,7 @@ fn missing_inversion(inverted: bool, verdict: &Verdict, own: &[&Measurement]) ->
 
 /// Judges finished evaluations; `error_rate` is allowed per bound.
 fn judge(
-    candidate: &Candidate,
+    design: &DesignId,
     evaluations: &[Evaluation],
     bounds: &[MetricBound],
     error_rate: f64,
@@ -253,16 +266,6 @@ fn judge(
     }
     let rows: Vec<&Measurement> = evaluations.iter().flat_map(Evaluation::measurements).collect();
     let converged = rows.iter().filter(|r| r.metric == Metric::AttackConverged).all(|r| r.value > 0.5);
-    let beyond = |row: &&Measurement| bounds.iter().any(|b| b.metric == row.metric && row.value > b.limit);
-    if !converged && !rows.iter().any(beyond) {
-        objections.push(
-            "an attack's learning curve can't be extended: it gained more by its last doubling than by the one before, or \
-             nothing at all, so that its figure is a lower bound; more training images or a longer effort may settle it"
-                .to_owned(),
-        );
-    } else if !converged {
-        objections.push("the attack was stopped above the limit: its figure is a lower bound".to_owned());
-    }
     let mut metrics: Vec<Metric> = rows.iter().map(|r| r.metric).collect();
     metrics.sort_unstable();
     metrics.dedup();
@@ -274,18 +277,25 @@ fn judge(
     let mut figures = Vec::new();
     for metric in metrics {
         let limit = bounds.iter().find(|b| b.metric == metric).map(|b| b.limit);
-        if let Some(figure) = (Evidence { rows: &rows, metric, error_rate }).figure(converged, limit) {
-            objections.extend(objection(&figure, converged));
-            figures.push(figure);
-        }
+        figures.extend((Evidence { rows: &rows, metric, error_rate }).figure(converged, limit));
     }
+    if !converged && !is_broken(&figures) {
+        objections.push(
+            "an attack's learning curve can't be extended: it gained more by its last doubling than by the one before, or \
+             nothing at all, so that its figure is a lower bound; more training images or a longer effort may settle it"
+                .to_owned(),
+        );
+    } else if !converged {
+        objections.push("the attack ended above a limit: its figures are lower bounds".to_owned());
+    }
+    objections.extend(figures.iter().filter_map(|figure| objection(figure, converged)));
     for bound in bounds {
         if !figures.iter().any(|f| f.metric == bound.metric) {
             objections.push(format!("{} was not measured", bound.metric));
         }
     }
     Verdict {
-        design: candidate.id.clone(),
+        design: design.clone(),
         holds: objections.is_empty(),
         failed: evaluations.iter().any(|evaluation| matches!(evaluation.outcome, Outcome::Failed { .. })),
         converged,

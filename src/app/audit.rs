@@ -160,7 +160,7 @@ impl<'a> Audit<'a> {
             audit::run(laboratory, &subject.design, &self.attacks, subject.attacker, &effort, args.seed, &watch)?;
         let mut objections = audit::objections(&findings, &subject.claims, subject.attacker);
         if !subject.claims.is_empty() {
-            objections.extend(audit::left_out(&findings, subject.attacker));
+            objections.extend(audit::left_out(&findings, subject.attacker, &subject.design));
         }
         objections.extend(self.unsound.clone());
         let beyond = findings.iter().filter(|finding| !finding.attack.is_within(subject.attacker));

@@ -271,7 +271,9 @@ impl Measured<'_> {
                 "  note               a training of fixed length: leakage is a lower bound; `--protocol verification` trains on"
             ),
             Some(converged) if converged < 0.5 => {
-                println!("  note               the attack was still improving when it ended: leakage is a lower bound")
+                println!(
+                    "  note               where the attack's learning curve leads can't be told: leakage is a lower bound"
+                )
             }
             Some(_) => {}
         }

@@ -192,3 +192,34 @@ fn the_tail_of_an_ensemble_has_a_margin_of_its_own() {
     let found = figure(Metric::PsnrP95, &rows, Some(30.0));
     assert_eq!((found.value, found.extended, found.upper), (25.0, Some(25.5), Some(26.25)));
 }
+
+/// What is said of an attack that did not come to its end, with a limit of 22 dB on the mean.
+fn of_an_open_attack(more: Measurement) -> Vec<String> {
+    let rows = vec![row(Metric::PsnrMean, 20.0, 0.1, 1000), row(Metric::AttackConverged, 0.0, 0.0, 1), more];
+    let design: DesignId = "conv3_1-4-0011aabb".parse().unwrap();
+    let evaluation = Evaluation {
+        design: design.clone(),
+        fidelity: Fidelity::QuickVerification,
+        seed: 1,
+        order: 0,
+        reason: String::new(),
+        outcome: Outcome::Done(rows),
+        seconds: 1.0,
+        from: None,
+        files: Default::default(),
+    };
+    let bounds = [MetricBound { metric: Metric::PsnrMean, limit: 22.0 }];
+    let verdict = judge(&design, &[evaluation], &bounds, 0.05, Fidelity::QuickVerification);
+    assert!(!verdict.holds && !verdict.converged && verdict.figure(Metric::PsnrMean).unwrap().upper.is_none());
+    verdict.objections
+}
+
+#[test]
+fn an_attack_that_did_not_end_is_explained_by_what_it_reached() {
+    let below = of_an_open_attack(row(Metric::KernelPsnrMean, 19.0, 0.1, 1000));
+    assert!(below.len() == 1 && below[0].contains("can't be extended"), "{below:?}");
+    // Whichever attack it is that broke the limit.
+    let above = of_an_open_attack(row(Metric::KernelPsnrMean, 23.0, 0.1, 1000));
+    assert!(above.len() == 2 && above[0].contains("above a limit"), "{above:?}");
+    assert!(above[1].contains("at least 23.00, above its limit 22.00"), "{above:?}");
+}

@@ -17,9 +17,6 @@ use crate::measurement::{Measurement, Metric};
 use crate::nn::{Network, NnError};
 use crate::protocol::{ImageLoss, ScoredPart, Training};
 
-/// By how much (dB) an attack in training must exceed a limit on validation images to settle that it breaks the limit on others.
-const SETTLED_BY: f64 = 0.5;
-
 /// By how much (dB) a decoder's first cycle must beat the best constant image on validation images, or it is begun again.
 const GOING_DB: f64 = 0.5;
 
@@ -116,10 +113,9 @@ impl<'a> DecoderAttack<'a> {
             let leading = request.protocol.refinement.leading();
             let curves = attack.curves.get_or_insert_with(|| Curves::new(leading));
             let improved = curves.push(&validation)?;
-            // Clearly above the limit: more training can only confirm it. What a short curve foretells settles nothing, for it is
-            // often too much.
+            // On the scored images as well, or the verdict would have no reason. They can only refute here.
             let limit = request.verifying.and_then(|verifying| verifying.settled_above);
-            curves.settled = limit.is_some_and(|limit| curves.psnr_mean.last() > limit + SETTLED_BY);
+            curves.settled = limit.is_some_and(|limit| curves.is_above(limit) && scores.mean() > limit);
             let ended = curves.settled || curves.lead().is_flat();
             // An attacker keeps, for each figure, the best decoder that he ever had.
             let snapshot = match (improved.contains(&leading), &best) {

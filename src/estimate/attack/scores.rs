@@ -83,6 +83,11 @@ impl Scores {
         })
     }
 
+    /// Mean PSNR, dB.
+    pub(super) fn mean(&self) -> f64 {
+        self.psnr.iter().sum::<f64>() / self.psnr.len() as f64
+    }
+
     /// The figures; `labels` are the images' classes.
     pub(super) fn rows(&self, request: &Request<'_>, labels: &[u16]) -> Result<Vec<Measurement>, EstimateError> {
         let n = self.psnr.len();

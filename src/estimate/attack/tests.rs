@@ -130,7 +130,7 @@ fn mixes_are_verified_on_what_the_device_uploads() {
 }
 
 #[test]
-fn an_attack_is_settled_by_what_it_recovered_and_not_by_what_its_curve_foretells() {
+fn an_attack_that_breaks_the_limit_may_end_there() {
     let folder = tempfile::tempdir().unwrap();
     let laboratory = laboratory(folder.path());
     let design = design(&[0, 9, 20, 33]);
@@ -141,14 +141,10 @@ fn an_attack_is_settled_by_what_it_recovered_and_not_by_what_its_curve_foretells
         let request = Request { verifying, protocol, ..request(&design) };
         DecoderAttack::new(&laboratory).estimate(&request, &Silent).unwrap()
     };
-    let whole = attack(None);
-    let [found, extended] = [Metric::PsnrMean, Metric::PsnrMeanExtended].map(|metric| mean(&whole, metric));
-    assert!(extended > found + 2.0, "{found} {extended}");
-    let allowed = attack(Some(found + 0.5));
-    assert_eq!([Metric::AttackConverged, Metric::PsnrMean].map(|metric| mean(&allowed, metric)), [1.0, found]);
-    let stopped = attack(Some(found - 3.0));
+    let found = mean(&attack(None), Metric::PsnrMean);
+    let stopped = attack(Some(found - 8.0));
     let [converged, stopped] = [Metric::AttackConverged, Metric::PsnrMean].map(|metric| mean(&stopped, metric));
-    assert!(converged == 0.0 && stopped > found - 3.0, "{converged} {stopped} {found}");
+    assert!(converged == 0.0 && found - 8.0 < stopped && stopped < found, "{converged} {stopped} {found}");
 }
 
 #[test]
