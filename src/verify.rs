@@ -81,13 +81,9 @@ impl Verdict {
     pub fn figure(&self, metric: Metric) -> Option<&VerifiedFigure> {
         self.figures.iter().find(|f| f.metric == metric)
     }
-
-    /// Whether an attack broke a limit, whatever more of it would bring.
-    fn is_broken(&self) -> bool {
-        is_broken(&self.figures)
-    }
 }
 
+/// Whether an attack broke a limit, whatever more of it would bring.
 fn is_broken(figures: &[VerifiedFigure]) -> bool {
     figures.iter().any(|figure| figure.limit.is_some_and(|limit| figure.value > limit))
 }
@@ -166,11 +162,11 @@ pub fn verify(
     });
     let own: Vec<&Measurement> = evaluations.iter().flat_map(Evaluation::measurements).collect();
     // An attack that broke a limit may have ended there: that it recovers less than others is no weakness then.
-    let weaknesses: Vec<String> = match verdict.is_broken() {
+    let mut weaknesses = match is_broken(&verdict.figures) {
         true => Vec::new(),
         false => weaknesses(&verdict, &own, floor, earlier.flat_map(Evaluation::measurements)),
     };
-    let weaknesses: Vec<String> = weaknesses.into_iter().chain(missing_inversion(inverted, &verdict, &own)).collect();
+    weaknesses.extend(missing_inversion(inverted, &verdict, &own));
     verdict.holds &= weaknesses.is_empty();
     verdict.objections.extend(weaknesses);
     executor.record(Verification {

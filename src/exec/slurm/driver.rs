@@ -426,7 +426,9 @@ impl<'w, 'r, Q: Queue> Driver<'w, 'r, Q> {
     }
 
     fn went_out(&mut self, indices: &[usize]) {
-        self.waiting.retain(|index, _| !indices.contains(index));
+        for index in indices {
+            self.waiting.remove(index);
+        }
     }
 
     /// Ends the round at the user's wish.
